@@ -1,0 +1,36 @@
+"""kzoo: what people add to a pretrained Transformer, as Keras layers, models and losses.
+
+Attributes load on first use, so that ``import kzoo`` costs no TensorFlow import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "list": "kzoo.zoo.catalogue",
+    "info": "kzoo.zoo.catalogue",
+    "load": "kzoo.zoo.loading",
+    "Model": "kzoo.models.base",
+    "TextClassifier": "kzoo.models.classifier",
+    "TextEncoder": "kzoo.retrieval.text_encoder",
+    "Distiller": "kzoo.distillation.distiller",
+}
+_PACKAGES = ("adapters", "backbones", "datasets", "distillation", "metrics", "retrieval", "training", "zoo")
+
+__all__ = [*_WHERE, *_PACKAGES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"kzoo.{name}")
+    raise AttributeError(f"module 'kzoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,113 @@
+"""Where a pretrained trunk comes from, and what is known about it before it is trusted.
+
+A named backbone is one YAML file under `zoo_configs/backbones/`. A path or a `hf://`, `kaggle://`
+or KerasHub preset name is a source too, with fewer facts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kzoo.backbones.dims import Dims
+from kzoo.errors import WeightsError
+
+HUB_SCHEMES = ("hf://", "kaggle://", "modelscope://", "gs://")
+
+
+class WeightsPackage(BaseModel):
+    """An installed Python package that carries the files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    module: str
+    folder: str = "."
+    install: str = Field(description="the one command that installs it")
+
+
+class Pooling(BaseModel):
+    """How a sentence vector is made of token vectors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["mean", "cls", "max", "pooler"] = "mean"
+    normalize: bool = True
+
+
+class BackboneSource(BaseModel):
+    """The facts about one pretrained trunk.
+
+    Args:
+        name: How recipes refer to it.
+        summary: One line for people.
+        family: `bert`, `roberta` or `distilbert`.
+        dims: Sizes, checked against what is loaded.
+        license: SPDX name of the weights' license.
+        source: Where the weights were published.
+        revision: The published revision that the checksums belong to.
+        sha256: File name -> checksum; every file listed is verified before use.
+        package: An installed package that carries the files, tried first.
+        hub: A `hf://`, `kaggle://` or preset handle, tried when the package is absent.
+        max_tokens: Longest input in tokens, special tokens included.
+        pooling: How the published encoder makes a sentence vector.
+        lineage: What it was derived from, oldest first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    summary: str
+    family: str
+    dims: Dims
+    license: str
+    source: str
+    revision: str
+    sha256: dict[str, str]
+    package: WeightsPackage | None = None
+    hub: str | None = None
+    max_tokens: int = 512
+    pooling: Pooling = Pooling()
+    lineage: list[str] = []
+
+    def package_folder(self) -> Path | None:
+        """The folder inside the installed package, or None where it is not installed."""
+        if self.package is None:
+            return None
+        spec = importlib.util.find_spec(self.package.module)
+        if spec is None or spec.origin is None:
+            return None
+        return Path(spec.origin).parent / self.package.folder
+
+
+def is_hub_handle(text: str) -> bool:
+    """Whether `text` names something that KerasHub would fetch."""
+    return text.startswith(HUB_SCHEMES)
+
+
+def verify(folder: Path, sha256: dict[str, str]) -> None:
+    """Compares files with their promised checksums.
+
+    Raises:
+        WeightsError: A file is missing or its checksum differs; both sums are named.
+    """
+    for name, promised in sha256.items():
+        path = folder / name
+        if not path.is_file():
+            raise WeightsError(f"`{name}` is missing in {folder}. Install the weights again.")
+        found = file_sha256(path)
+        if found != promised:
+            raise WeightsError(
+                f"`{name}` in {folder} is not the published file: sha256 is {found}, "
+                f"the recipe promises {promised}. Install the weights again, or pass their folder "
+                "as `backbone=` to use them as they are."
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes as hexadecimal text."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,194 @@
+"""Raw strings to the backbone's inputs, with the ids that HF gives."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kzoo.backbones.families import Family
+from kzoo.errors import InputError
+
+TextRow = str | tuple[str, str]
+IntArray = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Token ids of many texts, one after the other in flat arrays (a ragged batch).
+
+    Args:
+        ids: int32 (total,), token ids.
+        segments: int32 (total,), 0 for the first text of a pair, 1 for the second.
+        offsets: int64 (n + 1,); row i is `ids[offsets[i]:offsets[i + 1]]`.
+        truncated: How many rows were cut to `max_tokens`.
+    """
+
+    ids: IntArray
+    segments: IntArray
+    offsets: NDArray[np.int64]
+    truncated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 (n,), tokens in each row."""
+        return np.diff(self.offsets)
+
+
+class TextProcessor:
+    """Tokenises, truncates and pads for one backbone.
+
+    Args:
+        tokenizer_json: HF tokenizer as JSON text.
+        family: The backbone's family; decides which inputs are made.
+        max_tokens: Longest row in tokens, special tokens included. A pair is cut at its longer
+            side first, as HF's `longest_first` does.
+    """
+
+    def __init__(self, tokenizer_json: str, family: Family, max_tokens: int) -> None:
+        import tokenizers
+
+        self.tokenizer_json = tokenizer_json
+        self.family = family
+        self.max_tokens = max_tokens
+        self.tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
+        self.tokenizer.no_padding()  # published files carry their own padding and truncation
+        self.tokenizer.no_truncation()
+        special = self.tokenizer.num_special_tokens_to_add(is_pair=True)
+        if max_tokens <= special:
+            raise InputError(
+                f"`max_tokens` must be more than the {special} special tokens of a pair. "
+                f"Received: {max_tokens}"
+            )
+        self.tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+        pad = self.tokenizer.token_to_id("<pad>" if family.name == "roberta" else "[PAD]")
+        self.pad_id: int = 0 if pad is None else int(pad)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for processors that give equal ids for every text."""
+        facts = f"{self.family.inputs}|{self.max_tokens}|{self.tokenizer_json}"
+        return hashlib.sha256(facts.encode()).hexdigest()
+
+    def tokenize(self, rows: Sequence[TextRow]) -> EncodedTexts:
+        """Token ids without padding.
+
+        Args:
+            rows: Texts or (text, text) pairs.
+
+        Returns:
+            The ragged batch.
+
+        Raises:
+            InputError: A row is neither a string nor a pair of strings; its number is named.
+        """
+        rows = check_rows(rows)
+        encodings = self.tokenizer.encode_batch(rows)
+        lengths = [len(encoding) for encoding in encodings]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
+        ids = _flat((encoding.ids for encoding in encodings), int(offsets[-1]))
+        segments = _flat((encoding.type_ids for encoding in encodings), int(offsets[-1]))
+        truncated = sum(bool(encoding.overflowing) for encoding in encodings)
+        return EncodedTexts(ids, segments, offsets, truncated)
+
+    def pad(
+        self, encoded: EncodedTexts, rows: Sequence[int] | NDArray[np.int64], length: int
+    ) -> dict[str, IntArray]:
+        """The backbone's inputs for some rows.
+
+        Args:
+            encoded: A ragged batch.
+            rows: Row numbers.
+            length: Tokens to pad to; at least the longest of the rows.
+
+        Returns:
+            Input name -> int32 (len(rows), length).
+        """
+        shape = (len(rows), length)
+        token_ids = np.full(shape, self.pad_id, "int32")
+        segments = np.zeros(shape, "int32")
+        mask = np.zeros(shape, "int32")
+        for i, row in enumerate(rows):
+            start, stop = encoded.offsets[row], encoded.offsets[row + 1]
+            token_ids[i, : stop - start] = encoded.ids[start:stop]
+            segments[i, : stop - start] = encoded.segments[start:stop]
+            mask[i, : stop - start] = 1
+        every = {"token_ids": token_ids, "segment_ids": segments, "padding_mask": mask}
+        return {name: every[name] for name in self.family.inputs}
+
+    def encode(
+        self, rows: Sequence[TextRow], length: int | None = None
+    ) -> dict[str, IntArray]:
+        """Tokenises and pads in one call.
+
+        Args:
+            rows: n texts or pairs.
+            length: Tokens to pad to. Default: the longest row.
+
+        Returns:
+            Input name -> int32 (n, length).
+        """
+        encoded = self.tokenize(rows)
+        longest = int(encoded.lengths.max(initial=1))
+        return self.pad(encoded, np.arange(len(encoded)), max(length or 0, longest))
+
+    def token_offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Character spans of each text's tokens, without special tokens and never truncated."""
+        self.tokenizer.no_truncation()
+        try:
+            encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        finally:
+            self.tokenizer.enable_truncation(self.max_tokens, strategy="longest_first")
+        return [list(encoding.offsets) for encoding in encodings]
+
+
+def _flat(rows: Iterable[Any], total: int) -> IntArray:
+    return np.fromiter((value for row in rows for value in row), "int32", total)
+
+
+def check_rows(rows: Any) -> list[TextRow]:
+    """Normalises what users pass as texts to a list of strings or of 2-tuples.
+
+    Accepted: a list, tuple-of-two-columns, numpy array of strings (n,) or (n, 2), or a list of
+    pairs. A *tuple* of two sequences of strings is two columns (as Keras passes inputs); a *list*
+    of 2-tuples is n pairs.
+
+    Raises:
+        InputError: Anything else; the first bad row is named.
+    """
+    if isinstance(rows, str):
+        raise InputError("`x` must be a list of texts, not one text. Received: a string")
+    if isinstance(rows, tuple) and len(rows) == 2 and not isinstance(rows[0], str):
+        first, second = check_rows(rows[0]), check_rows(rows[1])
+        if len(first) != len(second):
+            raise InputError(
+                "`x` as a tuple must hold two columns of equal length. "
+                f"Received: {len(first)} and {len(second)} texts"
+            )
+        return [(a, b) for a, b in zip(first, second, strict=True)]  # type: ignore[misc]
+    if isinstance(rows, np.ndarray):
+        rows = rows.tolist()
+    checked: list[TextRow] = []
+    for number, row in enumerate(rows):
+        if isinstance(row, bytes):
+            row = row.decode("utf-8", errors="replace")
+        if isinstance(row, (list, tuple)) and len(row) == 2:
+            row = tuple(row)
+        pair = isinstance(row, tuple) and all(isinstance(part, str) for part in row)
+        if not (isinstance(row, str) or pair):
+            raise InputError(
+                f"`x` row {number} must be a string or a pair of strings. "
+                f"Received: {row!r:.80} of type {type(row).__name__}"
+            )
+        checked.append(row)
+    if checked and len({isinstance(row, str) for row in checked}) > 1:
+        raise InputError("`x` mixes single texts and pairs. Pass one kind.")
+    return checked
