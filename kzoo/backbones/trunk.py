@@ -11,6 +11,7 @@ import numpy as np
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.families import family_named, family_of
 from kzoo.errors import RecipeError
+from kzoo.seeds import derive_seed
 
 
 def config_of(backbone: Any) -> dict[str, Any]:
@@ -90,3 +91,13 @@ def fingerprint(variables: Sequence[Any]) -> str:
         digest.update(repr(value.shape).encode())
         digest.update(value.data)
     return digest.hexdigest()
+
+
+def seed_dropout(backbone: Any, seed: int) -> None:
+    """Gives every dropout layer of the trunk its own stream from one seed."""
+    number = 0
+    for layer in backbone._flatten_layers(include_self=False):
+        generator = getattr(layer, "seed_generator", None)
+        if type(layer).__name__ == "Dropout" and generator is not None:
+            generator.state.assign([derive_seed(seed, "trunk-dropout", number), 0])
+            number += 1

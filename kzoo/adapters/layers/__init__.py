@@ -1,0 +1,1 @@
+"""The Keras layers of the adapter methods, and the wrapper that holds them inside a block."""

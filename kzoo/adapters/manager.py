@@ -1,0 +1,281 @@
+"""`model.adapters`: add, switch, delete, save and load named adapters of one model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from kzoo.adapters import injection
+from kzoo.adapters.config import AdapterConfig, parse_adapter
+from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
+from kzoo.adapters.layers.site import AdapterLayer
+from kzoo.backbones.dims import Dims
+from kzoo.backbones.families import Family
+from kzoo.backbones.trunk import fingerprint
+from kzoo.errors import AdapterError, did_you_mean
+
+
+class Adaptable(Protocol):
+    """What the manager needs of a model."""
+
+    backbone: Any
+    family: Family
+    trunk_variables: list[Any]
+    origin: str
+    seed: int
+
+    def adapters_changed(self) -> None:
+        """Called after every change: compiled functions and the optimizer are stale."""
+
+    def head_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Facts about the head, and its variables by name."""
+
+    def accept_head(self, facts: dict[str, Any]) -> None:
+        """Makes the head fit saved facts (classes, labels) before its values are assigned."""
+
+
+class Adapters:
+    """The named adapters of a model; reachable as `model.adapters`.
+
+    Args:
+        model: The model whose backbone is adapted.
+    """
+
+    def __init__(self, model: Adaptable) -> None:
+        self._model = model
+        self._configs: dict[str, AdapterConfig] = {}
+        self._active: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._configs)
+
+    def __len__(self) -> int:
+        return len(self._configs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._configs
+
+    def __repr__(self) -> str:
+        return f"<Adapters {list(self._configs)}, active {list(self._active)}>"
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Names of the acting adapters, the innermost first."""
+        return self._active
+
+    @property
+    def configs(self) -> Mapping[str, AdapterConfig]:
+        """Name -> configuration, in the order of adding."""
+        return dict(self._configs)
+
+    def add(
+        self,
+        name: str,
+        config: str | Mapping[str, Any] | AdapterConfig,
+        activate: bool = True,
+    ) -> None:
+        """Adds an untrained adapter; outputs do not change until it is trained.
+
+        Args:
+            name: Its name: letters, digits, `-` and `_`.
+            config: Such as `"pfeiffer[reduction_factor=16]"` or `{"method": "lora", "r": 8}`.
+            activate: Make it the only active adapter.
+
+        Raises:
+            AdapterError: The name is taken or unusable, or the configuration does not fit.
+        """
+        if not name or not all(c.isalnum() or c in "-_" for c in name):
+            raise AdapterError(f"`name` may hold letters, digits, - and _. Received: {name!r}")
+        if name in self._configs:
+            raise AdapterError(f"`name` {name!r} is taken. Delete it first, or choose another.")
+        parsed = parse_adapter(config)
+        model = self._model
+        injection.inject(model.backbone, model.family, name, parsed, model.seed)
+        self._configs[name] = parsed
+        if activate:
+            self._set_active((name,))
+        else:
+            self._set_active(self._active)
+
+    def activate(self, *names: str) -> None:
+        """Makes exactly these adapters act; with several, the first is innermost.
+
+        Raises:
+            AdapterError: A name is not known or given twice.
+        """
+        if not names:
+            raise AdapterError("`names` is empty. Use deactivate() to switch all adapters off.")
+        for name in names:
+            self._require(name)
+        if len(set(names)) != len(names):
+            raise AdapterError(f"`names` must be different. Received: {list(names)}")
+        self._set_active(names)
+
+    def deactivate(self) -> None:
+        """Switches all adapters off; the trunk's outputs are the original ones, bit for bit."""
+        self._set_active(())
+
+    def delete(self, name: str) -> None:
+        """Removes an adapter and its variables.
+
+        Raises:
+            AdapterError: The name is not known.
+        """
+        self._require(name)
+        injection.remove(self._model.backbone, self._model.family, name)
+        del self._configs[name]
+        self._set_active(tuple(other for other in self._active if other != name))
+
+    def variables(self, name: str) -> dict[str, Any]:
+        """An adapter's Keras variables by file key, from the input upwards."""
+        self._require(name)
+        return {
+            f"blocks.{index}.{site}.{variable.name}": variable
+            for index, site, layer in self._layers(name)
+            for variable in layer.weights
+        }
+
+    def trunk_fingerprint(self) -> str:
+        """sha256 of the trunk's weights as they are now."""
+        return fingerprint(self._model.trunk_variables)
+
+    def save(self, name: str, path: str | Path, with_head: bool = True) -> None:
+        """Writes one adapter, and by default the head it was trained with, as a folder.
+
+        Args:
+            name: Which adapter.
+            path: Folder to write; an existing adapter folder is replaced as a whole.
+            with_head: Save the head and the label names too.
+
+        Raises:
+            AdapterError: The name is not known, or `path` holds something else.
+        """
+        self._require(name)
+        target = Path(path)
+        if target.exists() and not (target / "adapter_config.json").is_file():
+            if not target.is_dir() or any(target.iterdir()):
+                raise AdapterError(
+                    f"`path` {str(path)!r} exists and is no adapter folder; choose another."
+                )
+        head, head_variables = self._model.head_state() if with_head else (None, {})
+        write_adapter(
+            target,
+            AdapterFile(
+                name=name,
+                config=self._configs[name],
+                trunk=self._trunk_facts(),
+                tensors={k: np.asarray(v) for k, v in self.variables(name).items()},
+                head=head,
+                head_tensors={k: np.asarray(v) for k, v in head_variables.items()},
+            ),
+        )
+
+    def load(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        activate: bool = True,
+        with_head: bool = True,
+    ) -> str:
+        """Adds a saved adapter.
+
+        Args:
+            path: Folder that `save` wrote.
+            name: Name to give it. Default: the one it was saved under.
+            activate: Make it the only active adapter.
+            with_head: Also take the saved head and label names, where there are any.
+
+        Returns:
+            The adapter's name.
+
+        Raises:
+            AdapterError: Another trunk (both fingerprints are named), files that do not fit, or a
+                taken name. The model is unchanged then.
+        """
+        content = read_adapter(path)
+        here = self.trunk_fingerprint()
+        if content.trunk.get("fingerprint") != here:
+            raise AdapterError(
+                f"The adapter in {str(path)!r} was trained on another trunk: fingerprint "
+                f"{content.trunk.get('fingerprint')} ({content.trunk.get('origin')}), this "
+                f"model's trunk is {here} ({self._model.origin})."
+            )
+        name = name or content.name
+        before = self._active
+        self.add(name, content.config, activate=False)
+        try:
+            variables = self.variables(name)
+            shapes = {key: tuple(v.shape) for key, v in variables.items()}
+            check_tensors(content.tensors, shapes, f"{str(path)!r}")
+            if with_head and content.head is not None:
+                self._model.accept_head(content.head)
+                _, head_variables = self._model.head_state()
+                head_shapes = {key: tuple(v.shape) for key, v in head_variables.items()}
+                check_tensors(content.head_tensors, head_shapes, f"the head in {str(path)!r}")
+                for key, variable in head_variables.items():
+                    variable.assign(content.head_tensors[key])
+            for key, variable in variables.items():
+                variable.assign(content.tensors[key])
+        except BaseException:
+            self.delete(name)
+            self._set_active(before)
+            raise
+        if activate:
+            self._set_active((name,))
+        return name
+
+    def summary(self, print_fn: Any = None) -> list[dict[str, Any]]:
+        """Prints a table of the adapters and returns its rows.
+
+        Args:
+            print_fn: Called with the rendered table. Default: rich's console.
+        """
+        rows = [
+            {
+                "name": name,
+                "method": config.method,
+                "sites": ", ".join(config.sites),
+                "parameters": sum(math.prod(v.shape) for v in self.variables(name).values()),
+                "active": name in self._active,
+            }
+            for name, config in self._configs.items()
+        ]
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("adapter", "method", "sites", "parameters", "active")
+        for row in rows:
+            values = (row["name"], row["method"], row["sites"], f"{row['parameters']:,}")
+            table.add_row(*map(str, values), "yes" if row["active"] else "no")
+        (print_fn or Console().print)(table)
+        return rows
+
+    def _set_active(self, names: tuple[str, ...]) -> None:
+        injection.activate(self._model.backbone, self._model.family, names)
+        self._active = tuple(names)
+        for name in self._configs:  # only what acts is trained
+            for _, _, layer in self._layers(name):
+                layer.trainable = name in names
+        self._model.adapters_changed()
+
+    def _layers(self, name: str) -> Iterator[tuple[int, str, AdapterLayer]]:
+        for index, site, held in injection.sites(self._model.backbone, self._model.family):
+            if name in held.adapters:
+                yield index, site, held.adapters[name]
+
+    def _trunk_facts(self) -> dict[str, Any]:
+        return {
+            "fingerprint": self.trunk_fingerprint(),
+            "family": self._model.family.name,
+            "dims": Dims.of(self._model.backbone).model_dump(),
+            "origin": Path(self._model.origin).name,
+        }
+
+    def _require(self, name: str) -> None:
+        if name not in self._configs:
+            hint = did_you_mean(name, self._configs) if self._configs else " There are none."
+            raise AdapterError(f"There is no adapter `{name}`.{hint}")

@@ -1,0 +1,251 @@
+"""`kzoo.Model`: a functional Keras model that takes raw strings and carries adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import keras
+import numpy as np
+
+from kzoo.adapters.manager import Adapters
+from kzoo.backbones.architecture import Architecture
+from kzoo.backbones.families import family_named
+from kzoo.backbones.loading import Trunk
+from kzoo.backbones.text import TextProcessor
+from kzoo.backbones.trunk import build, config_of, seed_dropout, set_trainable
+from kzoo.errors import InputError
+from kzoo.models.inputs import Rows, rows_of
+from kzoo.models.spec import ModelSpec
+from kzoo.training.batches import batches, is_text_dataset, streamed
+
+
+class Model(keras.Model):  # type: ignore[misc]
+    """A pretrained trunk with adapters and a head, in one functional graph.
+
+    Subclasses give the head. `get_config` returns the recipe's facts and the architecture, and
+    `from_config` rebuilds the trunk, injects the adapters again and lets Keras load the weights,
+    so that a `.keras` file needs neither the original weights nor a network.
+
+    Args:
+        trunk: Built backbone with tokenizer.
+        spec: Everything else that is data.
+        name: Keras name.
+
+    Attributes:
+        adapters: Named adapters: add, activate, deactivate, delete, save, load, summary.
+        text: The text processor: `encode`, `tokenize`, `fingerprint`.
+        spec: The model's data.
+    """
+
+    def __init__(self, trunk: Trunk, spec: ModelSpec, name: str | None = None) -> None:
+        # Taken before any injection: the config has to rebuild the bare trunk.
+        config = config_of(trunk.backbone)
+        inputs = trunk.backbone.input
+        super().__init__(
+            inputs=inputs,
+            outputs=self.make_outputs(trunk.backbone, spec),
+            name=name or spec.recipe.replace("-", "_"),
+        )
+        self.backbone = trunk.backbone
+        self.family = trunk.family
+        self.architecture = trunk.architecture
+        self.origin = trunk.origin
+        self.spec = spec
+        self.text = TextProcessor(trunk.tokenizer_json, trunk.family, spec.max_tokens)
+        # Held in a closure of plain objects, or Keras would track (and save) them twice.
+        self._trunk_facts = _Untracked(config=config, variables=list(trunk.backbone.weights))
+        self._manager = Adapters(self)
+        self._compile_request: dict[str, Any] | None = None
+        seed_dropout(self.backbone, spec.seed)
+        set_trainable(self.backbone, spec.trunk == "trainable")
+
+    def make_outputs(self, backbone: Any, spec: ModelSpec) -> Any:
+        """The symbolic outputs on top of the backbone's graph."""
+        raise NotImplementedError
+
+    # --- Parts -----------------------------------------------------------------------------
+
+    @property
+    def adapters(self) -> Adapters:
+        """The adapter manager."""
+        return self._manager
+
+    @property
+    def seed(self) -> int:
+        """The seed of the model."""
+        return self.spec.seed
+
+    @property
+    def trunk_variables(self) -> list[Any]:
+        """The trunk's own variables, in the order in which they were built."""
+        return list(self._trunk_facts.variables)
+
+    def freeze_trunk(self) -> None:
+        """Freezes the trunk and switches its dropout off. Compile or fit afterwards."""
+        self._set_trunk("frozen")
+
+    def unfreeze_trunk(self) -> None:
+        """Makes the trunk trainable, with its dropout. Compile or fit afterwards."""
+        self._set_trunk("trainable")
+
+    def _set_trunk(self, trunk: str) -> None:
+        self.spec = self.spec.model_copy(update={"trunk": trunk})
+        set_trainable(self.backbone, trunk == "trainable")
+        self.adapters_changed()
+
+    def adapters_changed(self) -> None:
+        """Drops compiled functions, which would answer for the old graph, and the optimizer."""
+        self.train_function = None
+        self.test_function = None
+        self.predict_function = None
+        if self._compile_request is not None and self.compiled:
+            request = dict(self._compile_request)
+            if isinstance(request.get("optimizer"), keras.optimizers.Optimizer):
+                fresh = request["optimizer"]
+                request["optimizer"] = type(fresh).from_config(fresh.get_config())
+            self.compile(**request)
+
+    def head_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Facts and variables of the head; none for a model without one."""
+        return {}, {}
+
+    def accept_head(self, facts: dict[str, Any]) -> None:
+        """Makes the head fit facts that `head_state` of another model returned."""
+
+    # --- Data ------------------------------------------------------------------------------
+
+    def is_text(self, x: Any) -> bool:
+        """Whether x is raw text in one of the accepted forms (and not tensors for Keras)."""
+        return rows_of(x) is not None or is_text_dataset(x)
+
+    def prepare(
+        self,
+        x: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+    ) -> Any:
+        """Turns raw text and labels into batches that Keras can fit on.
+
+        Args:
+            x: Texts: a list or array of strings; pairs as a list of 2-tuples, an (n, 2) array or a
+                tuple of two columns; a `kzoo.datasets` split; or a `tf.data.Dataset` of text or
+                (text, label[, weight]).
+            y: Labels, where x does not carry them.
+            sample_weight: float (n,), where x does not carry it.
+            batch_size: Rows a batch. Default: the recipe's.
+            shuffle: Shuffle anew in each epoch, by length buckets. Otherwise keep the order.
+
+        Returns:
+            tf.data.Dataset of (inputs[, labels[, weights]]).
+
+        Raises:
+            InputError: No rows, rows of a wrong type, or labels that do not fit.
+        """
+        batch_size = batch_size or self.spec.training.batch_size
+        if is_text_dataset(x):
+            return streamed(self.text, x, batch_size, self.stream_label_ids(x))
+        rows = rows_of(x, y, sample_weight)
+        if rows is None:
+            raise InputError(
+                "`x` must be texts: a list or array of strings, pairs, a dataset of kzoo.datasets "
+                f"or a tf.data.Dataset of strings. Received: {type(x).__name__}"
+            )
+        if len(rows.texts) == 0:
+            raise InputError("`x` is empty. At least one text is needed.")
+        columns = []
+        if rows.labels is not None:
+            columns.append(self.label_ids(rows))
+        if rows.weights is not None:
+            columns.append(rows.weights.astype("float32"))
+        return batches(
+            self.text,
+            self.text.tokenize(rows.texts),
+            columns,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+        )
+
+    def label_ids(self, rows: Rows) -> np.ndarray[Any, Any]:
+        """Labels as Keras wants them: (n,) array."""
+        return np.asarray(rows.labels)
+
+    def stream_label_ids(self, dataset: Any) -> Any:
+        """A function for labels of a `tf.data.Dataset`, or None to keep them."""
+        return None
+
+    # --- Keras -----------------------------------------------------------------------------
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """As `keras.Model.predict`, on raw text too; rows come back in the order given."""
+        if not self.is_text(x):
+            return super().predict(x, batch_size, verbose, steps, callbacks)
+        if is_text_dataset(x):
+            return super().predict(self.prepare(x, batch_size=batch_size), None, verbose, steps, callbacks)
+        rows = rows_of(x)
+        assert rows is not None
+        if len(rows.texts) == 0:
+            raise InputError("`x` is empty. At least one text is needed.")
+        # Similar lengths together waste no padding; the order is restored afterwards.
+        encoded = self.text.tokenize(rows.texts)
+        order = np.argsort(encoded.lengths, kind="stable")
+        size = batch_size or self.spec.training.batch_size
+        dataset = batches(self.text, encoded, batch_size=size, order=order)
+        found = super().predict(dataset, None, verbose, steps, callbacks)
+        back = np.argsort(order, kind="stable")
+        return keras.tree.map_structure(lambda value: value[back], found)
+
+    def get_config(self) -> dict[str, Any]:
+        """JSON-ready facts from which `from_config` rebuilds the model, weights apart."""
+        return {
+            "name": self.name,
+            "spec": self.spec.model_dump(mode="json"),
+            "trunk": {
+                "family": self.family.name,
+                "config": dict(self._trunk_facts.config),
+                "architecture": self.architecture.model_dump(mode="json"),
+                "tokenizer_json": self.text.tokenizer_json,
+                "origin": self.origin,
+            },
+            "adapters": [
+                {"name": name, "config": config.model_dump(mode="json")}
+                for name, config in self.adapters.configs.items()
+            ],
+            "active_adapters": list(self.adapters.active),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuilds a model from `get_config`, with random weights."""
+        facts = config["trunk"]
+        architecture = Architecture(**facts["architecture"])
+        trunk = Trunk(
+            backbone=build(facts["family"], facts["config"], architecture),
+            family=family_named(facts["family"]),
+            architecture=architecture,
+            tokenizer_json=facts["tokenizer_json"],
+            origin=facts["origin"],
+        )
+        model = cls(trunk, ModelSpec(**config["spec"]), name=config["name"])
+        for adapter in config["adapters"]:
+            model.adapters.add(adapter["name"], adapter["config"], activate=False)
+        if config["active_adapters"]:
+            model.adapters.activate(*config["active_adapters"])
+        return model
+
+
+class _Untracked:
+    """A box that Keras' attribute tracking does not look into."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)

@@ -1,0 +1,55 @@
+"""From token vectors to one vector a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+class Pooling(keras.layers.Layer):  # type: ignore[misc]
+    """Pools (batch, length, width) to (batch, width).
+
+    Args:
+        mode: `mean` or `max` over the tokens whose mask is 1, or `cls` (the first token).
+    """
+
+    def __init__(self, mode: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mode = mode
+
+    def call(self, tokens: Any, mask: Any = None, padding_mask: Any = None) -> Any:
+        """tokens: float (batch, length, width); padding_mask: int (batch, length)."""
+        ops = keras.ops
+        if self.mode == "cls":
+            return tokens[:, 0, :]
+        real = ops.expand_dims(ops.cast(padding_mask, tokens.dtype), -1)
+        if self.mode == "max":
+            return ops.max(ops.where(real > 0, tokens, -1e9), axis=1)
+        count = ops.maximum(ops.sum(real, axis=1), 1)
+        return ops.sum(tokens * real, axis=1) / count
+
+    def compute_output_shape(self, tokens_shape: Any, *_: Any) -> Any:
+        """(batch, width)."""
+        return (tokens_shape[0], tokens_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """The mode."""
+        return {**super().get_config(), "mode": self.mode}
+
+
+def pooled(backbone: Any, mode: str) -> Any:
+    """The symbolic pooled output of a backbone, built flat on its graph.
+
+    Raises:
+        ValueError: `pooler` on a family that has none.
+    """
+    outputs = backbone.output
+    sequence = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
+    if mode == "pooler":
+        if not isinstance(outputs, dict) or "pooled_output" not in outputs:
+            raise ValueError(f"`pooling` 'pooler': {type(backbone).__name__} has no pooler.")
+        return outputs["pooled_output"]
+    return Pooling(mode, name="pooling", dtype="float32")(
+        sequence, padding_mask=backbone.input["padding_mask"]
+    )

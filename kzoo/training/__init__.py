@@ -1,0 +1,1 @@
+"""What `fit` needs around Keras: length buckets, XLA choice, schedules."""

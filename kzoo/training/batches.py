@@ -1,0 +1,126 @@
+"""Texts as a `tf.data.Dataset` of padded batches that Keras can fit on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kzoo.backbones.text import EncodedTexts, TextProcessor
+from kzoo.training.buckets import bucket_for, choose_buckets, ordered_batches, shuffled_batches
+
+_STREAM_BUCKETS = (16, 32, 64, 128, 256, 512)  # for text whose lengths are not known beforehand
+
+
+def batches(
+    text: TextProcessor,
+    encoded: EncodedTexts,
+    columns: Sequence[NDArray[Any]] = (),
+    *,
+    batch_size: int,
+    shuffle: bool = False,
+    seed: int = 0,
+    order: NDArray[Any] | None = None,
+) -> Any:
+    """A dataset of (inputs, *columns) from tokenised texts.
+
+    Args:
+        text: The processor that tokenised them.
+        encoded: n tokenised texts.
+        columns: Arrays of n rows that go along, such as labels and sample weights.
+        batch_size: Rows a batch.
+        shuffle: A new order in every epoch, by length buckets.
+        seed: Decides the shuffled orders.
+        order: int (n,), the rows' order where they are not shuffled. Default: as given.
+
+    Returns:
+        tf.data.Dataset with known cardinality; inputs are a dict of int32 (batch, length).
+    """
+    buckets = choose_buckets(encoded.lengths, text.max_tokens)
+    epoch = 0
+
+    def generate() -> Iterator[Any]:
+        nonlocal epoch
+        if shuffle:
+            rng = np.random.default_rng((seed, epoch))
+            plan = shuffled_batches(encoded.lengths, buckets, batch_size, rng)
+            epoch += 1
+        else:
+            plan = ordered_batches(encoded.lengths, buckets, batch_size, order)
+        for rows, length in plan:
+            inputs = text.pad(encoded, rows, length)
+            yield (inputs, *(column[rows] for column in columns)) if columns else inputs
+
+    inputs = {name: tf.TensorSpec((None, None), tf.int32) for name in text.family.inputs}
+    others = [tf.TensorSpec((None, *c.shape[1:]), tf.as_dtype(c.dtype)) for c in columns]
+    dataset = tf.data.Dataset.from_generator(
+        generate, output_signature=(inputs, *others) if columns else inputs
+    )
+    steps = -(-len(encoded) // batch_size)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def streamed(
+    text: TextProcessor, dataset: Any, batch_size: int, label_ids: Callable[[Any], Any] | None
+) -> Any:
+    """Tokenises a `tf.data.Dataset` of strings as it flows.
+
+    Args:
+        text: The processor.
+        dataset: Elements are text, (text, label) or (text, label, weight), batched or not; a text
+            may be a pair, as a tuple of two string tensors or a string tensor of shape (..., 2).
+        batch_size: Used when the elements are not batched yet.
+        label_ids: Maps a numpy array of labels (bytes or ints) to int32 ids; None keeps them.
+
+    Returns:
+        tf.data.Dataset of (inputs, ids[, weights]), or of inputs where there are no labels.
+    """
+    leading = tf.nest.flatten(dataset.element_spec)[0].shape
+    paired = len(leading) > 0 and leading[-1] == 2
+    if leading.rank == (1 if paired else 0):
+        dataset = dataset.batch(batch_size)
+    names = list(text.family.inputs)
+
+    def tokenize(*columns: NDArray[Any]) -> list[NDArray[np.int32]]:
+        texts = [column.astype(object) for column in columns]
+        rows: list[Any] = (
+            [tuple(map(_decode, pair)) for pair in zip(*texts, strict=True)]
+            if len(texts) > 1
+            else [tuple(map(_decode, r)) if isinstance(r, np.ndarray) else _decode(r) for r in texts[0]]
+        )
+        encoded = text.tokenize(rows)
+        longest = int(encoded.lengths.max(initial=1))
+        limits = [b for b in _STREAM_BUCKETS if b < text.max_tokens] + [text.max_tokens]
+        padded = text.pad(encoded, np.arange(len(encoded)), bucket_for(longest, limits))
+        return [padded[name] for name in names]
+
+    def prepare(x: Any, *others: Any) -> Any:
+        tensors = tf.numpy_function(tokenize, tf.nest.flatten(x), [tf.int32] * len(names))
+        for tensor in tensors:
+            tensor.set_shape((None, None))
+        inputs = dict(zip(names, tensors, strict=True))
+        if not others:
+            return inputs
+        labels = others[0]
+        if label_ids is not None:
+            labels = tf.numpy_function(label_ids, [labels], tf.int32)
+            labels.set_shape((None,))
+        return (inputs, labels, *others[1:])
+
+    # A tuple is (text, label[, weight]); a lone pair without label has to be a (..., 2) tensor.
+    return dataset.map(prepare).prefetch(2)
+
+
+def is_text_dataset(dataset: Any) -> bool:
+    """Whether a `tf.data.Dataset` yields strings first."""
+    if not isinstance(dataset, tf.data.Dataset):
+        return False
+    specs = tf.nest.flatten(dataset.element_spec)
+    return bool(specs) and getattr(specs[0], "dtype", None) == tf.string
+
+
+def _decode(value: Any) -> str:
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)

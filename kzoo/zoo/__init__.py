@@ -1,0 +1,1 @@
+"""The zoo: recipes as data, and from a recipe to a model."""
