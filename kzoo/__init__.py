@@ -11,22 +11,32 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "list": "kzoo.zoo.catalogue",
-    "info": "kzoo.zoo.catalogue",
-    "load": "kzoo.zoo.loading",
-    "Model": "kzoo.models.base",
-    "TextClassifier": "kzoo.models.classifier",
-    "TextEncoder": "kzoo.retrieval.text_encoder",
-    "Distiller": "kzoo.distillation.distiller",
+    "list": "kzoo.zoo.catalogue:list_recipes",
+    "info": "kzoo.zoo.catalogue:info",
+    "load": "kzoo.zoo.loading:load",
+    "Model": "kzoo.models.base:Model",
+    "TextClassifier": "kzoo.models.classifier:TextClassifier",
+    "TextEncoder": "kzoo.retrieval.text_encoder:TextEncoder",
+    "Distiller": "kzoo.distillation.distiller:Distiller",
 }
-_PACKAGES = ("adapters", "backbones", "datasets", "distillation", "metrics", "retrieval", "training", "zoo")
+_PACKAGES = (
+    "adapters",
+    "backbones",
+    "datasets",
+    "distillation",
+    "metrics",
+    "retrieval",
+    "training",
+    "zoo",
+)
 
 __all__ = [*_WHERE, *_PACKAGES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
+        module, _, attribute = _WHERE[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
     if name in _PACKAGES:
         return importlib.import_module(f"kzoo.{name}")
     raise AttributeError(f"module 'kzoo' has no attribute {name!r}")

@@ -112,9 +112,7 @@ def parse_adapter(spec: str | Mapping[str, Any] | AdapterConfig) -> AdapterConfi
     if isinstance(spec, str):
         found = _STRING.match(spec)
         if not found:
-            raise AdapterError(
-                f"`adapter` must look like `lora[r=8,alpha=16]`. Received: {spec!r}"
-            )
+            raise AdapterError(f"`adapter` must look like `lora[r=8,alpha=16]`. Received: {spec!r}")
         spec = {"method": found["method"], **_options(found["options"] or "", spec)}
     options = dict(spec)
     method = str(options.pop("method", ""))

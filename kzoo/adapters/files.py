@@ -98,7 +98,9 @@ def read_adapter(folder: str | Path) -> AdapterFile:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise AdapterError(f"{path} is not JSON: {error}") from error
     except (KeyError, TypeError) as error:
-        raise AdapterError(f"{path} is incomplete: {error} is missing or of a wrong type") from error
+        raise AdapterError(
+            f"{path} is incomplete: {error} is missing or of a wrong type"
+        ) from error
 
 
 def check_tensors(found: Tensors, expected: Mapping[str, tuple[int, ...]], where: str) -> None:

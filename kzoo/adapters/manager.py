@@ -156,11 +156,11 @@ class Adapters:
         """
         self._require(name)
         target = Path(path)
-        if target.exists() and not (target / "adapter_config.json").is_file():
-            if not target.is_dir() or any(target.iterdir()):
-                raise AdapterError(
-                    f"`path` {str(path)!r} exists and is no adapter folder; choose another."
-                )
+        foreign = target.exists() and not (target / "adapter_config.json").is_file()
+        if foreign and (not target.is_dir() or any(target.iterdir())):
+            raise AdapterError(
+                f"`path` {str(path)!r} exists and is no adapter folder; choose another."
+            )
         head, head_variables = self._model.head_state() if with_head else (None, {})
         write_adapter(
             target,

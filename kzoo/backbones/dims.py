@@ -50,7 +50,9 @@ class Dims(BaseModel):
     def trunk_parameters(self) -> int:
         """Parameters of embeddings, blocks and pooler."""
         h, i = self.hidden_dim, self.intermediate_dim
-        embeddings = h * (self.vocabulary_size + self.max_sequence_length + self.num_segments) + 2 * h
+        embeddings = (
+            h * (self.vocabulary_size + self.max_sequence_length + self.num_segments) + 2 * h
+        )
         attention = 4 * (h * h + h)
         feedforward = h * i + i + i * h + h
         norms = 2 * 2 * h

@@ -11,7 +11,7 @@ from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES, Family, family_named, family_of
 from kzoo.backbones.source import BackboneSource, is_hub_handle, verify
-from kzoo.backbones.tokenizer import tokenizer_from_hub, tokenizer_from_folder
+from kzoo.backbones.tokenizer import tokenizer_from_folder, tokenizer_from_hub
 from kzoo.errors import WeightsError
 
 _HF_FILES = ["*.json", "*.safetensors", "*.txt", "1_Pooling/*"]

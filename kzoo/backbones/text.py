@@ -124,9 +124,7 @@ class TextProcessor:
         every = {"token_ids": token_ids, "segment_ids": segments, "padding_mask": mask}
         return {name: every[name] for name in self.family.inputs}
 
-    def encode(
-        self, rows: Sequence[TextRow], length: int | None = None
-    ) -> dict[str, IntArray]:
+    def encode(self, rows: Sequence[TextRow], length: int | None = None) -> dict[str, IntArray]:
         """Tokenises and pads in one call.
 
         Args:

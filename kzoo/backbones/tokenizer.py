@@ -51,7 +51,8 @@ def tokenizer_from_folder(folder: Path) -> str:
     except Exception as error:  # the Rust side raises bare Exception
         raise WeightsError(f"The tokenizer files in {folder} cannot be read: {error}") from error
     raise WeightsError(
-        f"{folder} has no tokenizer: tokenizer.json, vocab.txt, or vocab.json + merges.txt is needed."
+        f"{folder} has no tokenizer: tokenizer.json, vocab.txt, or vocab.json with merges.txt "
+        "is needed."
     )
 
 
@@ -114,12 +115,12 @@ def _byte_level_bpe(vocab: dict[str, int], merges: list[str]) -> str:
     for token in ("<s>", "</s>", "<pad>"):
         if token not in vocab:
             raise WeightsError(f"The vocabulary has no {token}; it is not a RoBERTa vocabulary.")
-    pairs = [tuple(merge.split(" ")) for merge in merges]
+    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
     tokenizer = Tokenizer(models.BPE(vocab, pairs))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.RobertaProcessing(
-        sep=("</s>", vocab["</s>"]), cls=("<s>", vocab["<s>"]), add_prefix_space=False
+        ("</s>", vocab["</s>"]), ("<s>", vocab["<s>"]), add_prefix_space=False
     )
     special = [t for t in ("<s>", "</s>", "<pad>", "<unk>") if t in vocab]
     tokenizer.add_special_tokens(special)

@@ -49,9 +49,7 @@ def cut(backbone: Any, architecture: Architecture, layers: Sequence[int]) -> Any
             f"`layers` must be rising block numbers between 0 and {len(blocks) - 1}. "
             f"Received: {wanted}"
         )
-    smaller = build(
-        family.name, {**config_of(backbone), "num_layers": len(wanted)}, architecture
-    )
+    smaller = build(family.name, {**config_of(backbone), "num_layers": len(wanted)}, architecture)
     for new, old in zip(family.block_list(smaller), wanted, strict=True):
         new.set_weights(blocks[old].get_weights())
     outside = {id(v) for block in family.block_list(smaller) for v in block.weights}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
@@ -53,8 +54,8 @@ class Model(keras.Model):  # type: ignore[misc]
         self.origin = trunk.origin
         self.spec = spec
         self.text = TextProcessor(trunk.tokenizer_json, trunk.family, spec.max_tokens)
-        # Held in a closure of plain objects, or Keras would track (and save) them twice.
-        self._trunk_facts = _Untracked(config=config, variables=list(trunk.backbone.weights))
+        # In a plain object, or Keras would track (and save) the variables twice.
+        self._trunk_facts = _TrunkFacts(config, list(trunk.backbone.weights))
         self._manager = Adapters(self)
         self._compile_request: dict[str, Any] | None = None
         seed_dropout(self.backbone, spec.seed)
@@ -191,7 +192,9 @@ class Model(keras.Model):  # type: ignore[misc]
         if not self.is_text(x):
             return super().predict(x, batch_size, verbose, steps, callbacks)
         if is_text_dataset(x):
-            return super().predict(self.prepare(x, batch_size=batch_size), None, verbose, steps, callbacks)
+            return super().predict(
+                self.prepare(x, batch_size=batch_size), None, verbose, steps, callbacks
+            )
         rows = rows_of(x)
         assert rows is not None
         if len(rows.texts) == 0:
@@ -244,8 +247,9 @@ class Model(keras.Model):  # type: ignore[misc]
         return model
 
 
-class _Untracked:
+@dataclass
+class _TrunkFacts:
     """A box that Keras' attribute tracking does not look into."""
 
-    def __init__(self, **values: Any) -> None:
-        self.__dict__.update(values)
+    config: dict[str, Any]
+    variables: list[Any]

@@ -108,7 +108,7 @@ class TextClassifier(Model):
             raise InputError("`x` is empty. At least one text of each class is needed.")
         if rows.labels is None:
             raise InputError("`y` is missing: fit needs a label for each text.")
-        found = find_labels(rows.labels, rows.names)
+        found = find_labels(np.asarray(rows.labels), rows.names)
         if self.num_classes is None:
             self._set_found(found)
         elif self.labels is None and not isinstance(found, int):

@@ -59,7 +59,8 @@ def _column(y: Any, n: int, name: str) -> Any:
         column = column[:, 0]
     if column.ndim != 1 or len(column) != n:
         raise InputError(
-            f"`{name}` must have one label for each of the {n} texts. Received shape: {column.shape}"
+            f"`{name}` must have one label for each of the {n} texts. "
+            f"Received shape: {column.shape}"
         )
     return column
 

@@ -59,9 +59,9 @@ def to_ids(
         InputError: A label that the model has never seen; the label and a row are named.
     """
     column = _clean(column)
-    if names is not None and column.dtype.kind != "U":
-        if labels is not None and tuple(names) != tuple(labels):
-            column = np.asarray(names, dtype=str)[column]
+    renamed = names is not None and labels is not None and tuple(names) != tuple(labels)
+    if renamed and column.dtype.kind != "U":
+        column = np.asarray(names, dtype=str)[column]
     if column.dtype.kind == "U":
         if labels is None:
             raise InputError(
@@ -98,7 +98,8 @@ def _clean(column: NDArray[Any]) -> NDArray[Any]:
         column = column.astype("int64")
     if column.dtype.kind not in "iuU":
         raise InputError(
-            f"`y` must hold whole numbers or strings. Received: {column.dtype} such as {column[0]!r}"
+            "`y` must hold whole numbers or strings. "
+            f"Received: {column.dtype} such as {column[0]!r}"
         )
     if column.dtype.kind in "iu" and len(column) and column.min() < 0:
         raise InputError(f"`y` must not be negative. Received: {column.min()}")

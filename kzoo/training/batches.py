@@ -89,7 +89,10 @@ def streamed(
         rows: list[Any] = (
             [tuple(map(_decode, pair)) for pair in zip(*texts, strict=True)]
             if len(texts) > 1
-            else [tuple(map(_decode, r)) if isinstance(r, np.ndarray) else _decode(r) for r in texts[0]]
+            else [
+                tuple(map(_decode, r)) if isinstance(r, np.ndarray) else _decode(r)
+                for r in texts[0]
+            ]
         )
         encoded = text.tokenize(rows)
         longest = int(encoded.lengths.max(initial=1))

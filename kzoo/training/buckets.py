@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 LADDER = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
-def choose_buckets(
-    lengths: NDArray[np.integer], max_tokens: int, most: int = 4
-) -> tuple[int, ...]:
+def choose_buckets(lengths: NDArray[np.integer], max_tokens: int, most: int = 4) -> tuple[int, ...]:
     """The at most `most` lengths from the ladder that waste the least padding on these texts.
 
     Args:

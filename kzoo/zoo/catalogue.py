@@ -45,8 +45,8 @@ def _backbones() -> dict[str, BackboneSource]:
     return found
 
 
-def list() -> list[str]:  # noqa: A001
-    """Names of the zoo entries."""
+def list_recipes() -> list[str]:
+    """Names of the zoo entries, sorted; `kzoo.list`."""
     return sorted(_recipes())
 
 

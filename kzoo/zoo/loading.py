@@ -54,9 +54,7 @@ def build_model(recipe: Recipe) -> Any:
     source = find_backbone(recipe.backbone)
     trunk = load_trunk(source)
     pooling = Pooling() if isinstance(source, str) else source.pooling
-    longest = (
-        trunk.backbone.max_sequence_length if isinstance(source, str) else source.max_tokens
-    )
+    longest = trunk.backbone.max_sequence_length if isinstance(source, str) else source.max_tokens
     if recipe.max_tokens is not None and recipe.max_tokens > trunk.backbone.max_sequence_length:
         raise RecipeError(
             f"`max_tokens` must be at most {trunk.backbone.max_sequence_length}, the positions of "

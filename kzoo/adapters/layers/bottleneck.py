@@ -27,12 +27,16 @@ class BottleneckLayer(AdapterLayer):
     Variables: `down_kernel` (H, d), `down_bias` (d,), `up_kernel` (d, H), `up_bias` (H,).
     """
 
-    def __init__(self, config: BottleneckConfig, site: str, base: Any, name: str, seed: int) -> None:
+    def __init__(
+        self, config: BottleneckConfig, site: str, base: Any, name: str, seed: int
+    ) -> None:
         super().__init__(config, site, base, name)
         hidden = int(base.gamma.shape[-1] if site.endswith("norm") else base.kernel.shape[-1])
         width = config.width(hidden)
         self.down_kernel = self.add_weight(
-            (hidden, width), keras.initializers.RandomNormal(stddev=0.02, seed=seed), name="down_kernel"
+            (hidden, width),
+            keras.initializers.RandomNormal(stddev=0.02, seed=seed),
+            name="down_kernel",
         )
         self.down_bias = self.add_weight((width,), "zeros", name="down_bias")
         self.up_kernel = self.add_weight((width, hidden), "zeros", name="up_kernel")

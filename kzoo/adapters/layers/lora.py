@@ -28,7 +28,9 @@ class LoraLayer(AdapterLayer):
         # PEFT's kaiming_uniform(a=sqrt(5)) on (r, in) is this uniform range.
         limit = 1 / math.sqrt(size_in)
         self.lora_a = self.add_weight(
-            (size_in, config.r), keras.initializers.RandomUniform(-limit, limit, seed=seed), name="lora_a"
+            (size_in, config.r),
+            keras.initializers.RandomUniform(-limit, limit, seed=seed),
+            name="lora_a",
         )
         self.lora_b = self.add_weight((config.r, size_out), "zeros", name="lora_b")
         self.dropout = keras.layers.Dropout(config.dropout, seed=seed) if config.dropout else None
@@ -38,7 +40,9 @@ class LoraLayer(AdapterLayer):
         """See the class."""
         ops = keras.ops
         y = inner(x)
-        flat = x if len(self.in_shape) == 1 else ops.reshape(x, (*_lead(x, 2), self.lora_a.shape[0]))
+        flat = (
+            x if len(self.in_shape) == 1 else ops.reshape(x, (*_lead(x, 2), self.lora_a.shape[0]))
+        )
         if self.dropout is not None:
             flat = self.dropout(flat, training=training)
         # Scaling the narrow middle costs r numbers a token instead of the output's width.
