@@ -1,0 +1,137 @@
+"""The base of kzoo's distillation losses: one value per sample first, the mean afterwards."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from kzoo.distillation.reduction import weighted_mean
+
+
+class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
+    """A distillation loss that knows the value of every sample, so that samples can be weighted.
+
+    Subclasses implement `values`. They work in `keras.distillation.Distiller` (plain mean over the
+    batch) and in `kzoo.Distiller`, which also hands over `sample_weight` and the padding mask.
+    """
+
+    #: Layers whose outputs are compared; `None` compares the models' outputs.
+    teacher_layer_name: str | None = None
+    student_layer_name: str | None = None
+    #: True where a softmax at the end of a model would make the loss wrong.
+    takes_logits = False
+    #: True where `make_projection` may return a layer, so that the widths have to be known.
+    may_project = False
+
+    def values(self, teacher_outputs: Any, student_outputs: Any) -> Any:
+        """One loss value per sample or position.
+
+        Args:
+            teacher_outputs: float32 `(B, ..., N)`.
+            student_outputs: float32 `(B, ..., N)`.
+
+        Returns:
+            float32 `(B, ...)`: the last axis is consumed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `values`.")
+
+    def compute_loss(
+        self,
+        teacher_outputs: Any,
+        student_outputs: Any,
+        sample_weight: Any = None,
+        mask: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The weighted mean of `values` over the batch.
+
+        Args:
+            teacher_outputs: `(B, ..., N)`, any float dtype; no gradient flows into it.
+            student_outputs: `(B, ..., N)`, any float dtype; computed in float32.
+            sample_weight: `(B,)` or `(B, ...)`. Defaults to `None` (every sample counts 1).
+            mask: `(B, ...)`, true where a position counts. Defaults to `None`: the Keras mask that
+                `student_outputs` carries, if any.
+
+        Returns:
+            A float32 scalar: `sum(weight * mask * values) / sum(mask)`.
+        """
+        if mask is None:
+            mask = getattr(student_outputs, "_keras_mask", None)
+        teacher = ops.stop_gradient(ops.cast(teacher_outputs, "float32"))
+        student = ops.cast(student_outputs, "float32")
+        return weighted_mean(self.values(teacher, student), sample_weight, mask)
+
+    def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
+        """Refuses structures and shapes that cannot be compared.
+
+        Raises:
+            ValueError: if either side is not one tensor, or the known shapes differ.
+        """
+        for role, outputs in (("teacher", teacher_outputs), ("student", student_outputs)):
+            if keras.tree.is_nested(outputs):
+                raise ValueError(
+                    f"`{role}_outputs`: {type(self).__name__} compares one tensor with one tensor; "
+                    f"the {role} gives a {type(outputs).__name__} of "
+                    f"{len(keras.tree.flatten(outputs))}. Distil a model with a single output."
+                )
+        t, s = tuple(teacher_outputs.shape), tuple(student_outputs.shape)
+        same = len(t) == len(s) and all(
+            a is None or b is None or a == b for a, b in zip(t, s, strict=True)
+        )
+        if not same:
+            raise ValueError(
+                f"`student_outputs`: received shape {s} where the teacher has {t}; "
+                f"{type(self).__name__} compares position by position, so the shapes must be equal."
+            )
+
+    def validate_model_compatibility(self, teacher: Any, student: Any) -> None:
+        """Refuses models that end in a softmax when the loss takes logits.
+
+        Raises:
+            ValueError: naming the model; a softmax of a softmax is silently wrong otherwise.
+        """
+        for role, model in (("teacher", teacher), ("student", student)):
+            if self.takes_logits and ends_in_softmax(model):
+                raise ValueError(
+                    f"`{role}`: model {model.name!r} ends in a softmax, but {type(self).__name__} "
+                    "takes logits. Build its last layer with `activation=None`."
+                )
+
+    def make_projection(self, teacher_width: int, student_width: int) -> Any:
+        """A trainable layer from the student's width to the teacher's, or `None` for none."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SampleLoss:
+        return cls(**config)
+
+
+def ends_in_softmax(model: Any) -> bool:
+    """Whether the operation that makes a functional model's output is a softmax."""
+    outputs = getattr(model, "outputs", None) or []
+    for tensor in outputs:
+        history = getattr(tensor, "_keras_history", None)
+        operation = getattr(history, "operation", None)
+        if isinstance(operation, keras.layers.Softmax):
+            return True
+        if getattr(operation, "activation", None) is keras.activations.softmax:
+            return True
+    return False
+
+
+def positive_number(name: str, value: Any) -> float:
+    """`value` as a float, or one clear error.
+
+    Raises:
+        ValueError: if it is not a finite number above 0.
+    """
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not ok or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"`{name}`: received {value!r}; it must be a finite number above 0.")
+    return float(value)

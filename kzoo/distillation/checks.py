@@ -1,0 +1,107 @@
+"""What has to hold between a teacher and a student before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+
+def check_models(teacher: Any, student: Any) -> None:
+    """Refuses what is not a model, and a student that would be frozen with its teacher.
+
+    Raises:
+        ValueError: naming `teacher` or `student`.
+    """
+    for role, model in (("teacher", teacher), ("student", student)):
+        if not isinstance(model, keras.Model):
+            raise ValueError(
+                f"`{role}`: received {type(model).__name__}; it must be a keras.Model."
+            )
+    frozen = {id(v) for v in teacher.variables}
+    shared = [v.path for v in student.trainable_variables if id(v) in frozen]
+    if shared:
+        raise ValueError(
+            f"`student`: shares {len(shared)} trainable variables with `teacher` (first: "
+            f"{shared[0]!r}). The teacher is frozen, so they would not train: build the student "
+            "with layers of its own, or freeze what is shared."
+        )
+
+
+def check_output_widths(teacher: Any, student: Any) -> None:
+    """Refuses models whose outputs have another structure or number of classes.
+
+    Raises:
+        ValueError: with both shapes.
+    """
+    if not getattr(teacher, "outputs", None) or not getattr(student, "outputs", None):
+        return
+    t, s = [[tuple(o.shape) for o in m.outputs] for m in (teacher, student)]
+    if len(t) != len(s) or any(a[-1:] != b[-1:] for a, b in zip(t, s, strict=True)):
+        raise ValueError(
+            f"`student`: its outputs have the shapes {s}, the teacher's {t}; to distil outputs "
+            "both models need the same number of classes. To distil hidden states only, give "
+            "losses with `teacher_layer_name` and `student_layer_name`."
+        )
+
+
+def align_labels(teacher: Any, student: Any) -> None:
+    """One label vocabulary for both: a student without one takes the teacher's.
+
+    Relies on `model.labels` (`list[str]` or `None`) and `student.set_labels(list[str])`.
+
+    Raises:
+        ValueError: if both have one and they differ, also if only in order.
+    """
+    theirs, own = getattr(teacher, "labels", None), getattr(student, "labels", None)
+    if not isinstance(theirs, (list, tuple)):
+        return
+    if own is None and hasattr(student, "set_labels"):
+        student.set_labels(list(theirs))
+    elif isinstance(own, (list, tuple)) and list(own) != list(theirs):
+        raise ValueError(
+            f"`student`: its labels {list(own)} differ from the teacher's {list(theirs)}; output i "
+            "must mean the same label in both. Load the student with the teacher's list."
+        )
+
+
+def check_weights(losses: list[Any], weights: Any) -> list[float]:
+    """One weight per loss, 1.0 by default.
+
+    Raises:
+        ValueError: if there are more or fewer, or one is not a finite number >= 0.
+    """
+    if weights is None:
+        return [1.0] * len(losses)
+    listed = list(weights) if isinstance(weights, (list, tuple)) else [weights]
+    for weight in listed:
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not math.isfinite(weight) or weight < 0:
+            raise ValueError(
+                f"`distillation_loss_weights`: received {weight!r}; "
+                "each must be a finite number >= 0."
+            )
+    if len(listed) != len(losses):
+        raise ValueError(
+            f"`distillation_loss_weights`: received {len(listed)} weights for {len(losses)} "
+            "distillation losses; give one each."
+        )
+    return [float(weight) for weight in listed]
+
+
+def check_share(student_loss_weight: Any) -> float:
+    """The student's share of the total loss.
+
+    Raises:
+        ValueError: if it is not a number from 0 to 1.
+    """
+    number = isinstance(student_loss_weight, (int, float)) and not isinstance(
+        student_loss_weight, bool
+    )
+    if not number or not 0.0 <= student_loss_weight <= 1.0:
+        raise ValueError(
+            f"`student_loss_weight`: received {student_loss_weight!r}; "
+            "it must be a number from 0 to 1."
+        )
+    return float(student_loss_weight)

@@ -1,0 +1,99 @@
+"""The inner layers that the distillation losses compare, and the passes that read them."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import Any
+
+import keras
+
+from kzoo.distillation.capture import capture, single
+from kzoo.distillation.find_layer import find_layer
+from kzoo.distillation.routing import symbolic_inputs
+
+#: Stands for the model's own output where a loss names no layer.
+OUTPUT = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Taps:
+    """Layer name -> layer, for one model. Not a Keras object, so nothing is tracked twice."""
+
+    model: Any
+    role: str
+    layers: dict[str, Any]
+
+    @classmethod
+    def of(cls, model: Any, role: str, losses: list[Any]) -> Taps:
+        """Finds the layers of `role` that `losses` name.
+
+        Raises:
+            ValueError: if a name is missing or ambiguous, see `find_layer`.
+        """
+        names = {layer_name(loss, role) for loss in losses} - {OUTPUT}
+        return cls(model, role, {n: find_layer(model, n, role) for n in sorted(names)})
+
+    def run(self, x: Any, training: bool | None, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """One forward pass: the model's output, and the features by layer name."""
+        if not self.layers:
+            outputs = self.model(x, training=training, **kwargs)
+            return outputs, {OUTPUT: outputs}
+        with capture(self.layers) as calls:
+            outputs = self.model(x, training=training, **kwargs)
+        features = {name: single(calls, name, self.role) for name in self.layers}
+        return outputs, {OUTPUT: outputs, **features}
+
+    def widths(self) -> dict[str, int]:
+        """Layer name -> size of its output's last axis, without computing anything.
+
+        Raises:
+            ValueError: if the model has no symbolic inputs to trace from.
+        """
+        inputs = symbolic_inputs(self.model)
+        if inputs is None:
+            raise ValueError(
+                f"`{self.role}`: {self.model.name!r} has no symbolic inputs, so the width of its "
+                "layers is unknown. Build it with the functional API, or use "
+                "`HiddenMSE(project=False)`."
+            )
+        probe = _Probe(lambda x: self.run(x, training=False)[1])
+        specs = probe.compute_output_spec(inputs)
+        return {
+            name: spec.shape[-1] for name, spec in specs.items() if not keras.tree.is_nested(spec)
+        }
+
+
+class LastPass(threading.local):
+    """The features of the student's latest pass, from `call` to `compute_loss`.
+
+    Keras calls the model and computes the loss in two methods; handing the features over spares the
+    second student pass. Per thread, because tf.distribute runs every replica in its own.
+    """
+
+    def __init__(self) -> None:
+        self.kept: tuple[Any, dict[str, Any]] | None = None
+
+    def keep(self, outputs: Any, features: dict[str, Any]) -> None:
+        self.kept = (outputs, features)
+
+    def take(self, outputs: Any) -> dict[str, Any] | None:
+        """The features belonging to exactly these outputs; forgets them either way."""
+        kept, self.kept = self.kept, None
+        return kept[1] if kept is not None and kept[0] is outputs else None
+
+
+class _Probe(keras.layers.Layer):  # type: ignore[misc]
+    """Traces a function symbolically; `compute_output_spec` of a layer is Keras' public way."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(dtype="float32", autocast=False)
+        self.function = function
+
+    def call(self, x: Any) -> Any:
+        return self.function(x)
+
+
+def layer_name(loss: Any, role: str) -> str:
+    """The layer that `loss` compares in the model of `role`; `OUTPUT` if it names none."""
+    return getattr(loss, f"{role}_layer_name", None) or OUTPUT

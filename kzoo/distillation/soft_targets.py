@@ -1,0 +1,86 @@
+"""Losses on the models' logits: the teacher's softened distribution as a target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kzoo.distillation.base import SampleLoss, positive_number
+
+
+class _SoftTarget(SampleLoss):
+    """What the two losses with a temperature share."""
+
+    takes_logits = True
+
+    def __init__(self, temperature: float = 2.0) -> None:
+        self.temperature = positive_number("temperature", temperature)
+
+    def _log_probabilities(self, logits: Any) -> Any:
+        # From log-softmax, not log(softmax): exact for logits of +-1e4, where softmax is 0.
+        return ops.log_softmax(logits / self.temperature, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"temperature": self.temperature}
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class SoftTargetKL(_SoftTarget):
+    """`T^2 * KL(softmax(t/T) || softmax(s/T))`, mean over the batch.
+
+    Its gradient with respect to the student's logits is `T * (q - p)`; the factor `T^2` keeps the
+    gradient's size when `T` changes. Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2.
+
+    Logits are `(B, N)` for N classes or `(B, T, N)` for tokens, any float dtype.
+
+    Args:
+        temperature: `T`, above 0, without unit. Higher is softer. Defaults to 2.0.
+
+    Raises:
+        ValueError: if `temperature` is not a finite number above 0.
+    """
+
+    def values(self, teacher_outputs: Any, student_outputs: Any) -> Any:
+        log_p = self._log_probabilities(teacher_outputs)
+        log_q = self._log_probabilities(student_outputs)
+        divergence = ops.sum(ops.exp(log_p) * (log_p - log_q), axis=-1)
+        return self.temperature**2 * divergence
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class SoftTargetCrossEntropy(_SoftTarget):
+    """`T^2 * CE(softmax(t/T), softmax(s/T))`, mean over the batch.
+
+    Equals `SoftTargetKL` plus `T^2` times the teacher's entropy, which is constant for the student:
+    the gradients are the same, the value does not reach 0. TinyBERT (arXiv:1909.10351, eq. 10)
+    uses it with `T = 1`; TextBrewer's `kd_ce` leaves `T^2` out.
+
+    Logits are `(B, N)` for N classes or `(B, T, N)` for tokens, any float dtype.
+
+    Args:
+        temperature: `T`, above 0, without unit. Defaults to 2.0.
+
+    Raises:
+        ValueError: if `temperature` is not a finite number above 0.
+    """
+
+    def values(self, teacher_outputs: Any, student_outputs: Any) -> Any:
+        p = ops.exp(self._log_probabilities(teacher_outputs))
+        log_q = self._log_probabilities(student_outputs)
+        return -(self.temperature**2) * ops.sum(p * log_q, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class LogitsMSE(SampleLoss):
+    """Mean squared difference of the logits over the classes, mean over the batch.
+
+    Ba and Caruana 2014, arXiv:1312.6184, eq. 1. Unlike the limit of `SoftTargetKL` for a high
+    temperature it also matches the logits' mean. Logits are `(B, N)` or `(B, T, N)`.
+    """
+
+    takes_logits = True
+
+    def values(self, teacher_outputs: Any, student_outputs: Any) -> Any:
+        return ops.mean(ops.square(teacher_outputs - student_outputs), axis=-1)
