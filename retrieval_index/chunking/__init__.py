@@ -1,0 +1,1 @@
+"""Chunking: from a document to passages that fit an encoder and know their characters."""
