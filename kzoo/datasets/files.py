@@ -1,0 +1,178 @@
+"""A data set from a file, or from a folder with one file per split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kzoo.datasets.card import Card, SkipLog
+from kzoo.datasets.columns import Roles, find_roles, is_score
+from kzoo.datasets.dataset import Dataset, canonical_split
+from kzoo.datasets.errors import DatasetError
+from kzoo.datasets.labels import encode
+from kzoo.datasets.options import Options
+from kzoo.datasets.rows import SUFFIXES, Row, read_rows, suffix_of
+from kzoo.datasets.split import Split
+
+_ORDER = ("train", "validation", "test")
+_OPTIONS = (
+    "text_column",
+    "pair_column",
+    "label_column",
+    "labelled",
+    "task",
+    "allow_unseen_labels",
+    "strict",
+    "encoding",
+    "columns",
+    "quoting",
+)
+
+
+@dataclass
+class _Columns:
+    texts: list[str]
+    pairs: list[str] | None
+    labels: list[Any] | None
+    ids: list[str] | None
+
+
+def load_path(path: Path, options: Options) -> Dataset:
+    """Read a file (one split, ``train``) or a folder (``train.*``, ``validation.*``, ``test.*``).
+
+    Args:
+        path: an existing file or folder.
+        options: how to read it.
+
+    Returns:
+        The dataset; its card counts the rows left out.
+
+    Raises:
+        DatasetError: see `kzoo.datasets.load`.
+    """
+    options.refuse_others(_OPTIONS, f"the files of {str(path)!r}")
+    files = _split_files(path) if path.is_dir() else {"train": _known(path)}
+    log = SkipLog(options.strict)
+    notes: list[str] = []
+    columns: dict[str, _Columns] = {}
+    roles: Roles | None = None
+    for name, file in files.items():
+        names, rows = read_rows(file, options, log)
+        if not rows:
+            left_out = f" ({log.describe()})" if len(log) else ""
+            raise DatasetError(
+                f"{str(file)!r} is empty: it has no usable row{left_out}; it needs at least one"
+            )
+        if roles is None:
+            roles = find_roles(names, options, repr(file.name))
+        columns[name] = _pick(rows, names, roles, file, log, is_first=len(columns) == 0)
+        if not columns[name].texts:
+            raise DatasetError(f"{str(file)!r} has no usable row: {log.describe()}")
+        if roles.label is not None and columns[name].labels is None:
+            notes.append(f"split {name!r} has no column {roles.label!r}, so it is unlabelled")
+    assert roles is not None  # _split_files gives at least one file
+    log.warn(str(path))
+    encoded = encode(
+        {name: column.labels for name, column in columns.items()},
+        task=options.task,
+        score_column=is_score(roles.label),
+        allow_unseen=options.allow_unseen_labels,
+    )
+    names_of = encoded.names if roles.label is not None else None
+    splits = {
+        name: Split(c.texts, c.pairs, encoded.labels[name], c.ids, names_of)
+        for name, c in columns.items()
+    }
+    card = Card(
+        description=f"{'Pairs' if roles.pair else 'Texts'} read from {path.name}.",
+        source=str(path),
+        counts={name: len(split) for name, split in splits.items()},
+        skipped=log.entries(),
+        columns=roles.as_dict(),
+        notes=tuple(notes),
+    )
+    return Dataset(path.name, splits, names_of, card)
+
+
+def _known(path: Path) -> Path:
+    if suffix_of(path) is None:
+        raise DatasetError(
+            f"`name_or_path` {str(path)!r} has no known suffix; use one of {', '.join(SUFFIXES)}"
+        )
+    return path
+
+
+def _split_files(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        suffix = suffix_of(file)
+        name = canonical_split(file.name[: -len(suffix)].lower()) if suffix else ""
+        if name not in _ORDER:
+            continue
+        if name in found:
+            raise DatasetError(
+                f"{found[name].name!r} and {file.name!r} in {str(folder)!r} are both the "
+                f"{name!r} split; keep one of them"
+            )
+        found[name] = file
+    if not found:
+        there = ", ".join(repr(file.name) for file in sorted(folder.iterdir())[:10]) or "nothing"
+        raise DatasetError(
+            f"`name_or_path` {str(folder)!r} has no split: it must hold train.*, validation.* (or "
+            f"dev.*, val.*) or test.* with a suffix among {', '.join(SUFFIXES)}; found {there}"
+        )
+    return {name: found[name] for name in _ORDER if name in found}
+
+
+def _pick(
+    rows: list[Row], names: list[str], roles: Roles, file: Path, log: SkipLog, *, is_first: bool
+) -> _Columns:
+    wanted = [name for name in (roles.text, roles.pair) if name is not None]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise DatasetError(
+            f"{str(file)!r} lacks column {missing[0]!r}, which the first split has; columns found: "
+            + ", ".join(repr(name) for name in names)
+        )
+    # A test file without labels is common; a first file without them was refused by find_roles.
+    label = roles.label if is_first or roles.label in names else None
+    out = _Columns(
+        texts=[],
+        pairs=None if roles.pair is None else [],
+        labels=None if label is None else [],
+        ids=None if roles.ids is None or roles.ids not in names else [],
+    )
+    for row in rows:
+        fault = next((f for name in wanted if (f := _text_fault(row.values.get(name), name))), None)
+        value = None if label is None else row.values.get(label)
+        fault = fault or (None if label is None else _label_fault(value, label))
+        if fault:
+            log.add(fault, row.where)
+            continue
+        out.texts.append(row.values[roles.text])
+        if out.pairs is not None:
+            out.pairs.append(row.values[str(roles.pair)])
+        if out.labels is not None:
+            out.labels.append(value.strip() if isinstance(value, str) else value)
+        if out.ids is not None:
+            # A row without an identifier is still a usable row: its place identifies it.
+            identifier = row.values.get(str(roles.ids))
+            out.ids.append(row.where if identifier is None else str(identifier))
+    return out
+
+
+def _text_fault(value: Any, column: str) -> str | None:
+    if value is None or value == "":
+        return f"no text in {column!r}"
+    if not isinstance(value, str):
+        return f"{column!r} is not a string"
+    return None if value.strip() else f"no text in {column!r}"
+
+
+def _label_fault(value: Any, column: str) -> str | None:
+    if value is None or (isinstance(value, str) and not value.strip()) or value != value:
+        return f"no label in {column!r}"
+    if not isinstance(value, (str, int, float)):
+        return f"label in {column!r} is neither a string nor a number"
+    return None

@@ -1,0 +1,201 @@
+"""One split of a dataset: parallel columns of texts, labels and ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from kzoo.datasets import sampling
+from kzoo.datasets.errors import DatasetError
+
+Labels = npt.NDArray[np.int32] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Parallel columns; row i of each belongs together.
+
+    Args:
+        texts: the texts.
+        text_pairs: the second text of each row, or None (default).
+        labels: class ids into `label_names` (stored as int32), scores (stored as float32), or None
+            (default) if the split is unlabelled. A list is converted.
+        ids: an identifier per row, or None (default).
+        label_names: class names, or None (default) for scores and unlabelled data.
+
+    Raises:
+        DatasetError: if columns differ in length, or a class id has no name.
+    """
+
+    texts: list[str]
+    text_pairs: list[str] | None = None
+    labels: Labels | None = None
+    ids: list[str] | None = None
+    label_names: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            object.__setattr__(self, "labels", _as_labels(self.labels))
+        for name in ("text_pairs", "labels", "ids"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.texts):
+                raise DatasetError(
+                    f"`{name}` has {len(column)} rows and `texts` has {len(self.texts)}; "
+                    "they must be equal"
+                )
+        if self.label_names is not None and self.labels is not None and len(self.labels):
+            if self.is_regression:
+                raise DatasetError(
+                    "`label_names` go with integer class ids, and `labels` are floats; "
+                    "leave `label_names` out for scores"
+                )
+            low, high = int(self.labels.min()), int(self.labels.max())
+            if low < 0 or high >= len(self.label_names):
+                raise DatasetError(
+                    f"`labels` range from {low} to {high}, but `label_names` has "
+                    f"{len(self.label_names)} names: ids must be 0 to {len(self.label_names) - 1}"
+                )
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the labels are scores rather than classes."""
+        return self.labels is not None and self.labels.dtype.kind == "f"
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes the labels are drawn from, None without class names."""
+        return None if self.label_names is None else len(self.label_names)
+
+    @property
+    def inputs(self) -> list[str] | list[tuple[str, str]]:
+        """What a model takes: strings, or (first, second) tuples if there are pairs."""
+        if self.text_pairs is None:
+            return self.texts
+        return list(zip(self.texts, self.text_pairs, strict=True))
+
+    @property
+    def label_strings(self) -> list[str]:
+        """The class name of every row.
+
+        Raises:
+            DatasetError: if the split has no classes.
+        """
+        if self.labels is None or self.label_names is None:
+            raise DatasetError("`label_strings` needs class labels, and this split has none")
+        return [self.label_names[int(label)] for label in self.labels]
+
+    @property
+    def class_counts(self) -> dict[str, int] | None:
+        """Rows per class name, classes that do not occur included; None without classes."""
+        if self.labels is None or self.label_names is None:
+            return None
+        counts = np.bincount(self.labels.astype(np.int64), minlength=len(self.label_names))
+        return {name: int(n) for name, n in zip(self.label_names, counts, strict=True)}
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | npt.NDArray[Any]) -> Split: ...
+    def __getitem__(
+        self, key: int | slice | Sequence[int] | npt.NDArray[Any]
+    ) -> dict[str, Any] | Split:
+        """One row as a dict, or the rows of a slice, a list of positions or a boolean mask."""
+        if isinstance(key, (int, np.integer)):
+            return self._row(int(key))
+        rows = np.arange(len(self))[key]
+        return Split(
+            [self.texts[i] for i in rows],
+            None if self.text_pairs is None else [self.text_pairs[i] for i in rows],
+            None if self.labels is None else self.labels[rows],
+            None if self.ids is None else [self.ids[i] for i in rows],
+            self.label_names,
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self._row(i) for i in range(len(self)))
+
+    def _row(self, i: int) -> dict[str, Any]:
+        row: dict[str, Any] = {"text": self.texts[i]}
+        if self.text_pairs is not None:
+            row["pair"] = self.text_pairs[i]
+        if self.labels is not None:
+            row["label"] = self.labels[i].item()
+        if self.ids is not None:
+            row["id"] = self.ids[i]
+        return row
+
+    def take(self, n: int, per_class: bool = False, seed: int = 0) -> Split:
+        """A random sample, the rows in their original order: the rows that `sample` chooses.
+
+        Args:
+            n: see `sample`.
+            per_class: see `sample`. Default False.
+            seed: seed of the choice. Default 0.
+
+        Returns:
+            The sample.
+
+        Raises:
+            DatasetError: see `sample`.
+        """
+        return self[self.sample(n, per_class, seed)]
+
+    def sample(self, n: int, per_class: bool = False, seed: int = 0) -> sampling.Index:
+        """Choose rows at random.
+
+        Args:
+            n: rows to take: in all, or of every class that occurs if `per_class`.
+            per_class: the few-shot sample of `n` rows a class. Default False: `n` rows in all, in
+                which every class keeps its share (scores and unlabelled rows: any `n` rows).
+            seed: seed of the choice. Default 0.
+
+        Returns:
+            int64, ascending row numbers.
+
+        Raises:
+            DatasetError: if there are not that many rows, or `per_class` without classes.
+        """
+        if n < 1:
+            raise DatasetError(f"`n` must be at least 1, received {n}")
+        classes = None if self.is_regression or self.labels is None else self.labels
+        if per_class:
+            if classes is None:
+                raise DatasetError("`per_class=True` needs class labels, and this split has none")
+            names = self.label_names or [str(i) for i in range(int(classes.max()) + 1)]
+            return sampling.per_class(classes.astype(np.int32), n, names, seed)
+        if n > len(self):
+            raise DatasetError(f"`n` = {n} rows were asked for, but the split has {len(self)}")
+        if classes is None:
+            return sampling.uniform(len(self), n, seed)
+        return sampling.proportional(classes.astype(np.int32), n, seed)
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self)} rows"]
+        if self.text_pairs is not None:
+            parts.append("pairs")
+        if self.labels is None:
+            parts.append("unlabelled")
+        elif self.is_regression:
+            parts.append("scores")
+        elif self.label_names is not None:
+            parts.append(f"{len(self.label_names)} classes")
+        return f"Split({', '.join(parts)})"
+
+
+def _as_labels(labels: Any) -> Labels:
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "iufb":
+        raise DatasetError(
+            f"`labels` must be one integer class id or one float score per row, received "
+            f"shape {array.shape} and dtype {array.dtype}"
+        )
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    return array.astype(np.int32)
