@@ -119,7 +119,7 @@ def test_it_can_be_learnt_but_not_by_guessing(data):
     model = LogisticRegression(C=10, max_iter=2000)
     model.fit(vectors.fit_transform(train.texts), train.labels)
     score = np.mean(model.predict(vectors.transform(test.texts)) == test.labels)
-    # Measured 0.81. Near 1 would mean that the text gives the label away.
+    # Measured 0.80 on Python 3.11. Near 1 would mean that the text gives the label away.
     assert 0.70 < score < 0.90
 
 
