@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _WHERE = {
+    "DistillationError": "kzoo.distillation.errors",
     "Distiller": "kzoo.distillation.distiller",
     "HiddenMSE": "kzoo.distillation.hidden",
     "LogitsMSE": "kzoo.distillation.soft_targets",

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.reduction import weighted_mean
 
 
@@ -68,11 +69,11 @@ class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
         """Refuses structures and shapes that cannot be compared.
 
         Raises:
-            ValueError: if either side is not one tensor, or the known shapes differ.
+            DistillationError: if either side is not one tensor, or the known shapes differ.
         """
         for role, outputs in (("teacher", teacher_outputs), ("student", student_outputs)):
             if keras.tree.is_nested(outputs):
-                raise ValueError(
+                raise DistillationError(
                     f"`{role}_outputs`: {type(self).__name__} compares one tensor with one tensor; "
                     f"the {role} gives a {type(outputs).__name__} of "
                     f"{len(keras.tree.flatten(outputs))}. Distil a model with a single output."
@@ -82,7 +83,7 @@ class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
             a is None or b is None or a == b for a, b in zip(t, s, strict=True)
         )
         if not same:
-            raise ValueError(
+            raise DistillationError(
                 f"`student_outputs`: received shape {s} where the teacher has {t}; "
                 f"{type(self).__name__} compares position by position, so the shapes must be equal."
             )
@@ -91,11 +92,11 @@ class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
         """Refuses models that end in a softmax when the loss takes logits.
 
         Raises:
-            ValueError: naming the model; a softmax of a softmax is silently wrong otherwise.
+            DistillationError: naming the model; a softmax of a softmax is silently wrong otherwise.
         """
         for role, model in (("teacher", teacher), ("student", student)):
             if self.takes_logits and ends_in_softmax(model):
-                raise ValueError(
+                raise DistillationError(
                     f"`{role}`: model {model.name!r} ends in a softmax, but {type(self).__name__} "
                     "takes logits. Build its last layer with `activation=None`."
                 )
@@ -129,9 +130,11 @@ def positive_number(name: str, value: Any) -> float:
     """`value` as a float, or one clear error.
 
     Raises:
-        ValueError: if it is not a finite number above 0.
+        DistillationError: if it is not a finite number above 0.
     """
     ok = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not ok or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"`{name}`: received {value!r}; it must be a finite number above 0.")
+        raise DistillationError(
+            f"`{name}`: received {value!r}; it must be a finite number above 0."
+        )
     return float(value)

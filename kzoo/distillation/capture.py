@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kzoo.distillation.errors import DistillationError
+
 _LOCK = threading.Lock()
 _OPEN: dict[int, int] = {}  # id of a tapped layer -> how many captures are open on it
 _PRIOR: dict[int, Any] = {}  # id of a tapped layer -> the `call` somebody else had put on it
@@ -59,16 +61,16 @@ def single(outputs: Mapping[str, list[Any]], name: str, role: str) -> Any:
     """The one tensor that the layer `name` returned.
 
     Raises:
-        ValueError: if the layer was not called, called several times, or returned a structure.
+        DistillationError: if the layer was not called once, or returned a structure.
     """
     calls = outputs[name]
     if len(calls) != 1:
-        raise ValueError(
+        raise DistillationError(
             f"`{role}_layer_name`: layer {name!r} was called {len(calls)} times in one pass of the "
             f"{role}; only the output of a layer that is called once is defined."
         )
     if isinstance(calls[0], (list, tuple, dict)):
-        raise ValueError(
+        raise DistillationError(
             f"`{role}_layer_name`: layer {name!r} returns a {type(calls[0]).__name__} of "
             f"{len(calls[0])}; name a layer that returns one tensor."
         )

@@ -7,22 +7,24 @@ from typing import Any
 
 import keras
 
+from kzoo.distillation.errors import DistillationError
+
 
 def check_models(teacher: Any, student: Any) -> None:
     """Refuses what is not a model, and a student that would be frozen with its teacher.
 
     Raises:
-        ValueError: naming `teacher` or `student`.
+        DistillationError: naming `teacher` or `student`.
     """
     for role, model in (("teacher", teacher), ("student", student)):
         if not isinstance(model, keras.Model):
-            raise ValueError(
+            raise DistillationError(
                 f"`{role}`: received {type(model).__name__}; it must be a keras.Model."
             )
     frozen = {id(v) for v in teacher.variables}
     shared = [v.path for v in student.trainable_variables if id(v) in frozen]
     if shared:
-        raise ValueError(
+        raise DistillationError(
             f"`student`: shares {len(shared)} trainable variables with `teacher` (first: "
             f"{shared[0]!r}). The teacher is frozen, so they would not train: build the student "
             "with layers of its own, or freeze what is shared."
@@ -33,16 +35,17 @@ def check_output_widths(teacher: Any, student: Any) -> None:
     """Refuses models whose outputs have another structure or number of classes.
 
     Raises:
-        ValueError: with both shapes.
+        DistillationError: with both shapes.
     """
     if not getattr(teacher, "outputs", None) or not getattr(student, "outputs", None):
         return
     t, s = [[tuple(o.shape) for o in m.outputs] for m in (teacher, student)]
     if len(t) != len(s) or any(a[-1:] != b[-1:] for a, b in zip(t, s, strict=True)):
-        raise ValueError(
+        raise DistillationError(
             f"`student`: its outputs have the shapes {s}, the teacher's {t}; to distil outputs "
-            "both models need the same number of classes. To distil hidden states only, give "
-            "losses with `teacher_layer_name` and `student_layer_name`."
+            "both models need the same number of classes (`num_classes=` in kzoo.load). "
+            "To distil hidden states only, give losses with `teacher_layer_name` and "
+            "`student_layer_name`."
         )
 
 
@@ -52,7 +55,7 @@ def align_labels(teacher: Any, student: Any) -> None:
     Relies on `model.labels` (`list[str]` or `None`) and `student.set_labels(list[str])`.
 
     Raises:
-        ValueError: if both have one and they differ, also if only in order.
+        DistillationError: if both have one and they differ, also if only in order.
     """
     theirs, own = getattr(teacher, "labels", None), getattr(student, "labels", None)
     if not isinstance(theirs, (list, tuple)):
@@ -60,7 +63,7 @@ def align_labels(teacher: Any, student: Any) -> None:
     if own is None and hasattr(student, "set_labels"):
         student.set_labels(list(theirs))
     elif isinstance(own, (list, tuple)) and list(own) != list(theirs):
-        raise ValueError(
+        raise DistillationError(
             f"`student`: its labels {list(own)} differ from the teacher's {list(theirs)}; output i "
             "must mean the same label in both. Load the student with the teacher's list."
         )
@@ -70,7 +73,7 @@ def check_weights(losses: list[Any], weights: Any) -> list[float]:
     """One weight per loss, 1.0 by default.
 
     Raises:
-        ValueError: if there are more or fewer, or one is not a finite number >= 0.
+        DistillationError: if there are more or fewer, or one is not a finite number >= 0.
     """
     if weights is None:
         return [1.0] * len(losses)
@@ -78,12 +81,12 @@ def check_weights(losses: list[Any], weights: Any) -> list[float]:
     for weight in listed:
         number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
         if not number or not math.isfinite(weight) or weight < 0:
-            raise ValueError(
+            raise DistillationError(
                 f"`distillation_loss_weights`: received {weight!r}; "
                 "each must be a finite number >= 0."
             )
     if len(listed) != len(losses):
-        raise ValueError(
+        raise DistillationError(
             f"`distillation_loss_weights`: received {len(listed)} weights for {len(losses)} "
             "distillation losses; give one each."
         )
@@ -94,13 +97,13 @@ def check_share(student_loss_weight: Any) -> float:
     """The student's share of the total loss.
 
     Raises:
-        ValueError: if it is not a number from 0 to 1.
+        DistillationError: if it is not a number from 0 to 1.
     """
     number = isinstance(student_loss_weight, (int, float)) and not isinstance(
         student_loss_weight, bool
     )
     if not number or not 0.0 <= student_loss_weight <= 1.0:
-        raise ValueError(
+        raise DistillationError(
             f"`student_loss_weight`: received {student_loss_weight!r}; "
             "it must be a number from 0 to 1."
         )

@@ -6,6 +6,9 @@ from typing import Any
 
 import keras
 
+from kzoo.distillation.errors import DistillationError
+from kzoo.distillation.text import takes_text
+
 
 def from_student(student: Any) -> dict[str, Any]:
     """Fresh copies of the student's optimizer, loss and metrics.
@@ -14,24 +17,30 @@ def from_student(student: Any) -> dict[str, Any]:
     one model; the student keeps its own.
 
     Args:
-        student: a `keras.Model`, compiled or not.
+        student: a `keras.Model`, compiled or not; of a `kzoo.Model` that is not, the
+            recipe's defaults are taken.
 
     Returns:
         Keyword arguments for `compile`: any of `optimizer`, `loss`, `loss_weights`, `metrics`,
         `weighted_metrics`, `jit_compile`; empty if the student is not compiled.
 
     Raises:
-        ValueError: if the student was compiled with something that cannot be copied.
+        DistillationError: if the student was compiled with something that cannot be copied.
     """
-    if not getattr(student, "compiled", False):
-        return {}
+    compiled = getattr(student, "compiled", False)
+    if not compiled:
+        if not takes_text(student):
+            return {}
+        student.compile()  # a kzoo.Model then has its recipe's training defaults
     try:
         config = keras.saving.deserialize_keras_object(student.get_compile_config())
     except Exception as error:
-        raise ValueError(
+        raise DistillationError(
             "`student`: its loss, metrics or optimizer cannot be copied "
             f"({type(error).__name__}: {error}). "
             "Pass `optimizer`, `loss` and `metrics` to `Distiller.compile`."
         ) from error
+    # As it was: a file would keep an optimizer that never ran, and warn about it when read.
+    student.compiled = compiled
     names = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "jit_compile")
     return {name: config[name] for name in names if config.get(name) is not None}

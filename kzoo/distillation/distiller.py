@@ -9,6 +9,7 @@ from keras import ops
 
 from kzoo.distillation import checks, compile_defaults
 from kzoo.distillation.base import SampleLoss
+from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.features import OUTPUT, LastPass, Taps, layer_name
 from kzoo.distillation.reduction import per_sample_weight, replica_count
 from kzoo.distillation.routing import padding_mask, select
@@ -40,9 +41,9 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
         name: defaults to `None` (`"distiller"`).
 
     Raises:
-        ValueError: if a layer name is not found, output widths or labels differ, a model ends in a
-            softmax where logits are needed, trainable variables are shared, or a number is out of
-            range.
+        DistillationError: if a layer name is not found, output widths or labels differ, a model
+            ends in a softmax where logits are needed, trainable variables are shared, or a number
+            is out of range.
 
     Example:
 
@@ -69,7 +70,9 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
             for loss in (given if isinstance(given, (list, tuple)) else [given])
         ]
         if not losses:
-            raise ValueError("`distillation_losses`: received an empty list; give at least one.")
+            raise DistillationError(
+                "`distillation_losses`: received an empty list; give at least one."
+            )
         # The student's policy decides about loss scaling; inputs are each model's own affair.
         kwargs.setdefault("dtype", getattr(student, "dtype_policy", None))
         super().__init__(
@@ -152,7 +155,7 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
             The Distiller, so that `.compile(...).fit(...)` can be written.
 
         Raises:
-            ValueError: if there is no loss although labels count.
+            DistillationError: if there is no loss although labels count.
         """
         defaults = compile_defaults.from_student(self.student)
         if loss is None:
@@ -161,7 +164,7 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
                 loss_weights if loss_weights is not None else defaults.get("loss_weights")
             )
         if loss is None and self.student_loss_weight > 0:
-            raise ValueError(
+            raise DistillationError(
                 f"`loss`: received None, but labels count with student_loss_weight="
                 f"{self.student_loss_weight} and the student is not compiled. Pass a loss such as "
                 "keras.losses.SparseCategoricalCrossentropy(from_logits=True), or train without "
@@ -220,7 +223,7 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
             A float32 scalar.
 
         Raises:
-            ValueError: if `y` is missing although labels count, or shapes do not fit.
+            DistillationError: if `y` is missing although labels count, or shapes do not fit.
         """
         features = self._features_of(x, y_pred, training)
         y_pred = features[OUTPUT]
@@ -255,7 +258,7 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
 
     def _student_loss_value(self, y: Any, y_pred: Any, sample_weight: Any) -> Any:
         if y is None:
-            raise ValueError(
+            raise DistillationError(
                 f"`y`: received no labels, but student_loss_weight={self.student_loss_weight}. "
                 "Give labels, or train on the teacher alone: Distiller(..., student_loss_weight=0)."
             )
@@ -269,7 +272,7 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
         if a == 1.0:
             return 0.0
         if keras.tree.is_nested(sample_weight):
-            raise ValueError(
+            raise DistillationError(
                 "`sample_weight`: received a weight per output; distillation takes one per sample."
             )
         inputs = select(x, self.teacher, "teacher")

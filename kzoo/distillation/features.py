@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kzoo.distillation.capture import capture, single
+from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.find_layer import find_layer
 from kzoo.distillation.routing import symbolic_inputs
 
@@ -29,7 +30,7 @@ class Taps:
         """Finds the layers of `role` that `losses` name.
 
         Raises:
-            ValueError: if a name is missing or ambiguous, see `find_layer`.
+            DistillationError: if a name is missing or ambiguous, see `find_layer`.
         """
         names = {layer_name(loss, role) for loss in losses} - {OUTPUT}
         return cls(model, role, {n: find_layer(model, n, role) for n in sorted(names)})
@@ -48,11 +49,11 @@ class Taps:
         """Layer name -> size of its output's last axis, without computing anything.
 
         Raises:
-            ValueError: if the model has no symbolic inputs to trace from.
+            DistillationError: if the model has no symbolic inputs to trace from.
         """
         inputs = symbolic_inputs(self.model)
         if inputs is None:
-            raise ValueError(
+            raise DistillationError(
                 f"`{self.role}`: {self.model.name!r} has no symbolic inputs, so the width of its "
                 "layers is unknown. Build it with the functional API, or use "
                 "`HiddenMSE(project=False)`."

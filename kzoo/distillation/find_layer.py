@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+from kzoo.distillation.errors import DistillationError
+
 
 def find_layer(model: Any, name: str, role: str = "model") -> Any:
     """The layer that `name` means, also inside a nested backbone or inside another layer.
@@ -22,8 +24,8 @@ def find_layer(model: Any, name: str, role: str = "model") -> Any:
         The `keras.Layer`.
 
     Raises:
-        ValueError: if no layer or more than one answers to `name`; near names, or the candidates'
-            paths, are listed.
+        DistillationError: if no layer or more than one answers to `name`; near names, or the
+            candidates' paths, are listed.
     """
     paths = dict(_walk(model, ""))
     if name in paths:
@@ -37,7 +39,7 @@ def find_layer(model: Any, name: str, role: str = "model") -> Any:
     argument = f"`{role}_layer_name`"
     if matches:
         listed = ", ".join(repr(path) for path, _ in matches.values())
-        raise ValueError(
+        raise DistillationError(
             f"{argument}: {name!r} is the name of {len(matches)} layers of {model.name!r}; "
             f"give one of the paths {listed}."
         )
@@ -46,7 +48,7 @@ def find_layer(model: Any, name: str, role: str = "model") -> Any:
     near = difflib.get_close_matches(name, [*paths, *known], n=5, cutoff=0.5)
     near_paths = list(dict.fromkeys(known.get(n, n) for n in near)) or list(paths)[:10]
     listed = ", ".join(repr(path) for path in near_paths)
-    raise ValueError(
+    raise DistillationError(
         f"{argument}: no layer {name!r} in {model.name!r} or the layers inside it; near: {listed}."
     )
 

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kzoo.distillation.base import SampleLoss
+from kzoo.distillation.errors import DistillationError
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -30,7 +31,7 @@ class HiddenMSE(SampleLoss):
         seed: integer seed of `W`'s initial values (Glorot uniform). Defaults to 0.
 
     Raises:
-        ValueError: if `project` is something else.
+        DistillationError: if `project` is something else.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class HiddenMSE(SampleLoss):
         seed: int = 0,
     ) -> None:
         if project not in (True, False, "auto"):
-            raise ValueError(f"`project`: received {project!r}; it must be 'auto', True or False.")
+            raise DistillationError(
+                f"`project`: received {project!r}; it must be 'auto', True or False."
+            )
         self.teacher_layer_name = teacher_layer_name
         self.student_layer_name = student_layer_name
         self.project = project
@@ -63,7 +66,7 @@ class HiddenMSE(SampleLoss):
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         widths = (teacher_outputs.shape[-1], student_outputs.shape[-1])
         if None not in widths and widths[0] != widths[1]:
-            raise ValueError(
+            raise DistillationError(
                 f"`student_outputs`: the student's states are {widths[1]} wide, the teacher's "
                 f"{widths[0]}. Use `kzoo.Distiller`, which owns the projection between them, "
                 "with `HiddenMSE(project='auto')`."

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.distillation.errors import DistillationError
+
 
 class _Identity(keras.losses.Loss):  # type: ignore[misc]
     """Lends its reduction: Keras divides by the count and scales for `tf.distribute`."""
@@ -31,7 +33,7 @@ def weighted_mean(values: Any, sample_weight: Any = None, mask: Any = None) -> A
         A float32 scalar; 0 when the mask leaves nothing.
 
     Raises:
-        ValueError: if a weight or mask has more axes than `values`, or another length.
+        DistillationError: if a weight or mask has more axes than `values`, or another length.
     """
     values = ops.cast(values, "float32")
     weights = None
@@ -59,7 +61,7 @@ def _spread(weights: Any, values: Any, name: str) -> Any:
         for w, v in zip(weights.shape, values.shape, strict=False)
     )
     if not fits:
-        raise ValueError(
+        raise DistillationError(
             f"`{name}`: received shape {tuple(weights.shape)} for loss values of shape "
             f"{tuple(values.shape)}; it must be their leading axes, such as "
             f"{tuple(values.shape[:1])} or {tuple(values.shape)}."

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from kzoo.distillation.errors import DistillationError
+
 ROLES = ("teacher", "student")
 
 
@@ -25,7 +27,7 @@ def select(x: Any, model: Any, role: str) -> Any:
         The inputs in the structure that `model` was built with.
 
     Raises:
-        ValueError: if an input is missing, naming it and what there is.
+        DistillationError: if an input is missing, naming it and what there is.
     """
     if not isinstance(x, dict):
         return x
@@ -74,7 +76,7 @@ def _is_optional(tensor: Any) -> bool:
 def _require(names: list[str], x: dict[str, Any], role: str) -> None:
     missing = [name for name in names if name not in x]
     if missing:
-        raise ValueError(
+        raise DistillationError(
             f"`x`: the {role} needs the inputs {missing}, the batch holds {sorted(x)}. "
             "Give a dict with every input of both models, by name."
         )

@@ -39,7 +39,7 @@ class SoftTargetKL(_SoftTarget):
         temperature: `T`, above 0, without unit. Higher is softer. Defaults to 2.0.
 
     Raises:
-        ValueError: if `temperature` is not a finite number above 0.
+        DistillationError: if `temperature` is not a finite number above 0.
     """
 
     def values(self, teacher_outputs: Any, student_outputs: Any) -> Any:
@@ -63,7 +63,7 @@ class SoftTargetCrossEntropy(_SoftTarget):
         temperature: `T`, above 0, without unit. Defaults to 2.0.
 
     Raises:
-        ValueError: if `temperature` is not a finite number above 0.
+        DistillationError: if `temperature` is not a finite number above 0.
     """
 
     def values(self, teacher_outputs: Any, student_outputs: Any) -> Any:

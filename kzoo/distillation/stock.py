@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from kzoo.distillation.base import SampleLoss
+from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.reduction import weighted_mean
 
 
@@ -24,13 +25,15 @@ class OutputLoss(SampleLoss):
         loss: name, function `(y_true, y_pred) -> (B, ...)`, or `keras.losses.Loss`.
 
     Raises:
-        ValueError: if Keras does not know the name.
+        DistillationError: if Keras does not know the name.
     """
 
     def __init__(self, loss: Any) -> None:
         self.loss = keras.losses.get(loss)
         if self.loss is None:
-            raise ValueError("`loss`: received None; pass a Keras loss, its name, or a function.")
+            raise DistillationError(
+                "`loss`: received None; pass a Keras loss, its name, or a function."
+            )
 
     def values(self, teacher_outputs: Any, student_outputs: Any) -> Any:
         values_of = self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss
@@ -59,7 +62,7 @@ def as_distillation_loss(loss: Any) -> Any:
         A `keras.distillation.DistillationLoss`; warns for the stock default that is wrong.
 
     Raises:
-        ValueError: if `loss` is none of these.
+        DistillationError: if `loss` is none of these.
     """
     if isinstance(loss, keras.distillation.DistillationLoss):
         if is_raw_kl(loss):
@@ -74,7 +77,7 @@ def as_distillation_loss(loss: Any) -> Any:
         return loss
     if isinstance(loss, (str, keras.losses.Loss)) or callable(loss):
         return OutputLoss(loss)
-    raise ValueError(
+    raise DistillationError(
         f"`distillation_losses`: received {loss!r}; pass kzoo.distillation.SoftTargetKL() or "
         "another DistillationLoss, a keras.losses.Loss, the name of a Keras loss, or a function."
     )

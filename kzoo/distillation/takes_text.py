@@ -6,6 +6,7 @@ from typing import Any
 
 from kzoo.distillation import text
 from kzoo.distillation.checks import align_labels
+from kzoo.distillation.errors import DistillationError
 
 
 class TakesText:
@@ -34,9 +35,10 @@ class TakesText:
 
         Args:
             x: what Keras takes; or raw text, if student or teacher prepares text: a list or array
-                of strings or of pairs of strings, a kzoo dataset, `tf.data` of strings.
+                of strings or of pairs of strings, a split of a dataset, `tf.data` of strings; or
+                a `kzoo.datasets` dataset (its `train` split, validated on its `validation`).
             y: labels: ints, or for text also strings.
-            batch_size: samples per step. Defaults to `None` (32).
+            batch_size: samples per step. Defaults to `None`: 32, for text the student's own choice.
             validation_data: `(x, y)`, `(x, y, sample_weight)`, or `x` alone where it brings labels.
             **kwargs: the rest of `keras.Model.fit`, under Keras' names.
 
@@ -44,13 +46,17 @@ class TakesText:
             A `keras.callbacks.History`.
 
         Raises:
-            ValueError: if nothing says which loss to use, or text cannot be prepared.
+            DistillationError: if nothing says which loss to use, or text cannot be prepared.
         """
+        if hasattr(x, "splits"):
+            if validation_data is None and "validation" in x.splits:
+                validation_data = x["validation"]
+            x = x["train"]
         self._ensure_compiled()
         validation_size = kwargs.get("validation_batch_size") or batch_size
         if self._prepares(x):
             if validation_split:
-                raise ValueError(
+                raise DistillationError(
                     f"`validation_split`: received {validation_split}; raw text is not split "
                     "here. Pass `validation_data`."
                 )
@@ -89,6 +95,8 @@ class TakesText:
         Returns:
             A list of floats, or with `return_dict=True` a dict by metric name.
         """
+        if hasattr(x, "splits"):
+            x = x["test"]
         self._ensure_compiled()
         if self._prepares(x):
             x = self._batches(x, y, sample_weight, batch_size, shuffle=False)
@@ -106,7 +114,7 @@ class TakesText:
             A NumPy array or structure of arrays.
         """
         if text.takes_text(self.student) and text.is_text(x):
-            x = self.student.prepare(x, batch_size=batch_size or 32)
+            x = self.student.prepare(x, **({"batch_size": batch_size} if batch_size else {}))
             batch_size = None
         return super().predict(  # type: ignore[misc]
             x, batch_size=batch_size, verbose=verbose, **kwargs
@@ -124,9 +132,7 @@ class TakesText:
         self, x: Any, y: Any, sample_weight: Any, batch_size: int | None, shuffle: bool
     ) -> Any:
         align_labels(self.teacher, self.student)
-        return text.prepare(
-            self.teacher, self.student, x, y, sample_weight, batch_size or 32, shuffle
-        )
+        return text.prepare(self.teacher, self.student, x, y, sample_weight, batch_size, shuffle)
 
     def _validation_data(self, data: Any, batch_size: int | None) -> Any:
         parts = data if isinstance(data, tuple) and 1 < len(data) <= 3 else (data,)

@@ -78,6 +78,10 @@ class FakeZooModel(keras.Model):
     text = None
     labels = None
 
+    def compile(self, optimizer=None, loss=None, **kwargs):
+        """With defaults, as a recipe has them."""
+        super().compile(optimizer or keras.optimizers.SGD(0.125), loss or cross_entropy(), **kwargs)
+
     def set_labels(self, labels):
         self.labels = labels
 
