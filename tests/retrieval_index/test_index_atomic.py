@@ -13,12 +13,6 @@ from retrieval_index import IndexExistsError, IndexNotFoundError, build
 STEPS = ("replace", "fsync", "rmdir", "mkdir", "unlink")
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """What fsync does cannot be seen from inside; the crash tests still count its calls."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 class Crash(BaseException):
     """Stands for a power cut: nothing may catch it and tidy up."""
 

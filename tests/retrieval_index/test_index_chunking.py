@@ -199,3 +199,8 @@ def test_defaults_suit_the_encoder(encoder, size, overlap):
 def test_size_beyond_what_the_encoder_reads():
     with pytest.raises(ArgumentError, match=r"`chunk_size` is 300 tokens.*reads 256"):
         Chunker.for_encoder(Reads(256, tokens=True), 300, None)
+
+
+def test_overlap_shrinks_with_the_room_a_title_leaves():
+    chunks = Chunker(8, 4).split(Document("d", words(8), words(4, "t")))
+    assert [c.text for c in chunks] == ["w0 w1 w2 w3", "w2 w3 w4 w5", "w4 w5 w6 w7"]
