@@ -69,7 +69,7 @@ def remove(backbone: Any, family: Family, name: str) -> None:
             if isinstance(held, AdapterSite) and name in held.adapters:
                 held.remove(name)
                 if not held.adapters:
-                    _swap(parent, attribute, held.base)
+                    _swap(parent, attribute, held.release())
 
 
 def activate(backbone: Any, family: Family, names: tuple[str, ...]) -> None:

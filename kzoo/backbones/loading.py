@@ -10,8 +10,10 @@ from typing import Any
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES, Family, family_named, family_of
+from kzoo.backbones.hf_weights import assign_weights, backbone_config
 from kzoo.backbones.source import BackboneSource, is_hub_handle, verify
 from kzoo.backbones.tokenizer import tokenizer_from_folder, tokenizer_from_hub
+from kzoo.backbones.trunk import build
 from kzoo.errors import WeightsError
 
 _HF_FILES = ["*.json", "*.safetensors", "*.txt", "1_Pooling/*"]
@@ -27,6 +29,7 @@ class Trunk:
         architecture: Activation and epsilon, already applied.
         tokenizer_json: The HF tokenizer as JSON text.
         origin: Where the weights came from, for people.
+        pooler: Whether the pooler's weights came with it.
     """
 
     backbone: Any
@@ -34,6 +37,7 @@ class Trunk:
     architecture: Architecture
     tokenizer_json: str
     origin: str
+    pooler: bool = True
 
 
 def load_trunk(spec: BackboneSource | str) -> Trunk:
@@ -144,18 +148,10 @@ def _from_folder(folder: Path) -> Trunk:
         )
     family = family_named(config["model_type"])
     architecture = Architecture.from_hf(config, family)
-    overrides: dict[str, Any] = {}
-    if "type_vocab_size" in config and family.name == "bert":
-        overrides["num_segments"] = config["type_vocab_size"]  # KerasHub assumes 2
-    try:
-        backbone = family.backbone_class.from_preset(str(folder), **overrides)
-    except Exception as error:  # KerasHub and safetensors raise whatever they meet
-        raise WeightsError(
-            f"The weights in {folder} could not be read as {family.backbone} "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})."
-        ) from error
-    architecture.apply(backbone, family)
-    return Trunk(backbone, family, architecture, tokenizer_from_folder(folder), str(folder))
+    backbone = build(family.name, backbone_config(family, config), architecture)
+    pooler = assign_weights(backbone, family, folder)
+    tokenizer = tokenizer_from_folder(folder)
+    return Trunk(backbone, family, architecture, tokenizer, str(folder), pooler)
 
 
 def _from_keras_hub(preset: str) -> Trunk:

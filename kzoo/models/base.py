@@ -15,7 +15,7 @@ from kzoo.backbones.families import family_named
 from kzoo.backbones.loading import Trunk
 from kzoo.backbones.text import TextProcessor
 from kzoo.backbones.trunk import build, config_of, seed_dropout, set_trainable
-from kzoo.errors import InputError
+from kzoo.errors import InputError, WeightsError
 from kzoo.models.inputs import Rows, rows_of
 from kzoo.models.spec import ModelSpec
 from kzoo.training.batches import batches, is_text_dataset, streamed
@@ -40,6 +40,11 @@ class Model(keras.Model):  # type: ignore[misc]
     """
 
     def __init__(self, trunk: Trunk, spec: ModelSpec, name: str | None = None) -> None:
+        if spec.head.pooling == "pooler" and not trunk.pooler:
+            raise WeightsError(
+                f"`pooling` 'pooler': the weights of {trunk.origin} have no pooler. "
+                "Use `pooling='cls'` or 'mean'."
+            )
         # Taken before any injection: the config has to rebuild the bare trunk.
         config = config_of(trunk.backbone)
         inputs = trunk.backbone.input
@@ -127,6 +132,7 @@ class Model(keras.Model):  # type: ignore[misc]
         sample_weight: Any = None,
         batch_size: int | None = None,
         shuffle: bool = False,
+        first_epoch: int = 0,
     ) -> Any:
         """Turns raw text and labels into batches that Keras can fit on.
 
@@ -138,6 +144,7 @@ class Model(keras.Model):  # type: ignore[misc]
             sample_weight: float (n,), where x does not carry it.
             batch_size: Rows a batch. Default: the recipe's.
             shuffle: Shuffle anew in each epoch, by length buckets. Otherwise keep the order.
+            first_epoch: Number of the first shuffled order, where training is resumed.
 
         Returns:
             tf.data.Dataset of (inputs[, labels[, weights]]).
@@ -168,6 +175,7 @@ class Model(keras.Model):  # type: ignore[misc]
             batch_size=batch_size,
             shuffle=shuffle,
             seed=self.seed,
+            first_epoch=first_epoch,
         )
 
     def label_ids(self, rows: Rows) -> np.ndarray[Any, Any]:

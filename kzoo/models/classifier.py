@@ -253,7 +253,8 @@ class TextClassifier(Model):
             if class_weight is not None and self.labels is not None:
                 ids = {label: i for i, label in enumerate(self.labels)}
                 class_weight = {ids.get(key, key): w for key, w in class_weight.items()}
-            x = self.prepare(x, y, sample_weight, batch_size, shuffle=shuffle)
+            first_epoch = kwargs.get("initial_epoch", 0)
+            x = self.prepare(x, y, sample_weight, batch_size, shuffle, first_epoch)
             y = sample_weight = batch_size = None
             validation_split = 0.0
             shuffle = False  # done; Keras would warn that it cannot

@@ -43,6 +43,9 @@ class AdapterLayer(keras.layers.Layer):  # type: ignore[misc]
 class AdapterSite(keras.layers.Layer):  # type: ignore[misc]
     """Holds a sublayer and its named adapters; without active adapters it is the sublayer.
 
+    KerasHub puts the feed-forward activation inside the dense layer. Adapters of a projection act
+    before the activation (W x + B A x goes into it), so the site takes it over.
+
     Args:
         base: The sublayer.
         site: Site name.
@@ -52,6 +55,9 @@ class AdapterSite(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(name=f"{base.name}_site", dtype=base.dtype_policy)
         self.base = base
         self.site = site
+        self.activation = getattr(base, "activation", None)
+        if self.activation is not None:
+            base.activation = keras.activations.linear
         self.adapters: dict[str, AdapterLayer] = {}
         self.active: tuple[str, ...] = ()
         self.supports_masking = True
@@ -76,7 +82,14 @@ class AdapterSite(keras.layers.Layer):  # type: ignore[misc]
         function: Callable[[Any], Any] = self.base
         for name in self.active:
             function = partial(self._adapted, self.adapters[name], function, training)
-        return function(x)
+        y = function(x)
+        return y if self.activation is None else self.activation(y)
+
+    def release(self) -> Any:
+        """Gives the sublayer back as it was."""
+        if self.activation is not None:
+            self.base.activation = self.activation
+        return self.base
 
     @staticmethod
     def _adapted(

