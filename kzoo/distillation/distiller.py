@@ -160,9 +160,15 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
         defaults = compile_defaults.from_student(self.student)
         if loss is None:
             loss = defaults.get("loss")
-            loss_weights = (
-                loss_weights if loss_weights is not None else defaults.get("loss_weights")
-            )
+            loss_weights = loss_weights or defaults.get("loss_weights")
+        if optimizer is None:
+            optimizer = defaults.get("optimizer", "adam")
+        if metrics is None:
+            metrics = defaults.get("metrics")
+        if weighted_metrics is None:
+            weighted_metrics = defaults.get("weighted_metrics")
+        if jit_compile == "auto":
+            jit_compile = defaults.get("jit_compile", "auto")
         if loss is None and self.student_loss_weight > 0:
             raise DistillationError(
                 f"`loss`: received None, but labels count with student_loss_weight="
@@ -173,18 +179,12 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
         # Past `keras.distillation.Distiller.compile`, which keeps the loss away from Keras.
         keras.Model.compile(
             self,
-            optimizer=optimizer if optimizer is not None else defaults.get("optimizer", "adam"),
+            optimizer=optimizer,
             loss=loss,
             loss_weights=loss_weights,
-            metrics=metrics if metrics is not None else defaults.get("metrics"),
-            weighted_metrics=(
-                weighted_metrics
-                if weighted_metrics is not None
-                else defaults.get("weighted_metrics")
-            ),
-            jit_compile=(
-                jit_compile if jit_compile != "auto" else defaults.get("jit_compile", "auto")
-            ),
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            jit_compile=jit_compile,
             **kwargs,
         )
         return self
