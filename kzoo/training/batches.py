@@ -24,6 +24,7 @@ def batches(
     shuffle: bool = False,
     seed: int = 0,
     order: NDArray[Any] | None = None,
+    first_epoch: int = 0,
 ) -> Any:
     """A dataset of (inputs, *columns) from tokenised texts.
 
@@ -35,12 +36,13 @@ def batches(
         shuffle: A new order in every epoch, by length buckets.
         seed: Decides the shuffled orders.
         order: int (n,), the rows' order where they are not shuffled. Default: as given.
+        first_epoch: Number of the first shuffled order; more than 0 in a resumed training.
 
     Returns:
         tf.data.Dataset with known cardinality; inputs are a dict of int32 (batch, length).
     """
     buckets = choose_buckets(encoded.lengths, text.max_tokens)
-    epoch = 0
+    epoch = first_epoch
 
     def generate() -> Iterator[Any]:
         nonlocal epoch

@@ -28,8 +28,13 @@ class WarmupLinearDecay(keras.callbacks.Callback):  # type: ignore[misc]
         """Reads the peak rate and the number of steps."""
         self.peak = float(self.model.optimizer.learning_rate)
         epochs, steps = self.params.get("epochs"), self.params.get("steps")
-        self.total = (epochs or 0) * (steps or 0)  # 0: a stream of unknown length, stay constant
+        self.steps = steps or 0  # 0: a stream of unknown length, stay constant
+        self.total = (epochs or 0) * self.steps
         self.step = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Counts the epochs before, which a resumed `fit(initial_epoch=...)` does not run."""
+        self.step = epoch * self.steps
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Sets the rate of the coming step."""
