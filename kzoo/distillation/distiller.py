@@ -298,9 +298,3 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
             **kwargs: passed on to `student.save`.
         """
         self.student.save(path, **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = super().get_config()
-        # Keras hands out its tracked list, which is not data.
-        config["distillation_loss_weights"] = list(self.distillation_loss_weights)
-        return config
