@@ -1,0 +1,110 @@
+"""From an exception to one line and an exit code."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+# Arguments of the Python functions that are options here, as errors name them.
+_OPTIONS = (
+    *("batch_size", "chunk_size", "encoder", "encoding", "epochs", "jit", "label_column"),
+    *("learning_rate", "max_tokens", "metric", "overlap", "overwrite", "pair_column", "patience"),
+    *("resume", "seed", "split", "strict", "take", "temperature", "text_column"),
+)
+_FLAG = re.compile(rf"(?<!Did you mean )`({'|'.join(_OPTIONS)})(?:=([^`]*))?`")
+
+
+class Stopped(Exception):
+    """Ctrl-C; the message says what was kept."""
+
+
+def report(error: BaseException, debug: bool) -> int:
+    """Prints an error to standard error and returns the exit code.
+
+    Args:
+        error: What ended the command.
+        debug: Show the stack trace too.
+    """
+    if isinstance(error, Stopped):
+        _line("interrupted", str(error).removeprefix("interrupted").lstrip(" ;:") or "nothing kept")
+        return 130
+    if debug:
+        traceback.print_exception(error)
+    if hasattr(error, "format_message"):  # typer: a wrong command line
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            return 2
+        _line("error", f"{_sentence(error.format_message())} {_help(error)}")
+        return 2
+    if _is_usage(error):
+        _line("error", in_words_of_the_shell(str(error)))
+        return 2
+    if isinstance(error, OSError):
+        what = f"{error.filename!r}: " if error.filename else ""
+        _line("error", f"{what}{error.strerror or error}")
+        return 2
+    hint = "" if debug else " Run again with --debug for the stack trace, and please report it."
+    _line("error", _sentence(f"{type(error).__name__}: {error}") + hint)
+    return 1
+
+
+def in_words_of_the_shell(message: str) -> str:
+    """Names options as the shell does: `` `text_column` `` becomes `--text-column`."""
+    message = message.replace("`name_or_path` ", "").replace("`out` ", "")
+    return _FLAG.sub(_as_option, message)
+
+
+def _as_option(found: re.Match[str]) -> str:
+    name, value = found[1], found[2]
+    option = f"--{name.replace('_', '-')}"
+    return option if value in (None, "True", "...") else f"{option} {value.strip(chr(39))}"
+
+
+def _is_usage(error: BaseException) -> bool:
+    from kzoo.datasets.errors import DatasetError
+    from kzoo.errors import KzooError
+    from retrieval_index.errors import RetrievalIndexError
+
+    return isinstance(error, (KzooError, DatasetError, RetrievalIndexError))
+
+
+def _help(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See: {context.command_path} --help" if context is not None else ""
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _line(kind: str, text: str) -> None:
+    print(f"{kind}: {' '.join(text.split())}", file=sys.stderr)
+
+
+@contextmanager
+def short_warnings() -> Iterator[None]:
+    """Prints kzoo's own warnings as one line; all others as Python does."""
+    usual = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if category.__module__.split(".")[0] in ("kzoo", "retrieval_index"):
+            _line("warning", in_words_of_the_shell(str(message)))
+        else:
+            usual(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

