@@ -12,8 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
-WORDS = """the a of to and is in it you that he was for on are with as at be this have from or had
-by good bad film movie cat dog great awful nice terrible red green blue one two three""".split()
+_COMMON = (
+    "the a of to and is in it you that he was for on are with as at be this have from or had by "
+    "good bad film movie cat dog great awful nice terrible red green blue one two three"
+)
+WORDS = _COMMON.split()
 
 
 def tiny_vocabulary() -> list[str]:

@@ -47,6 +47,11 @@ class Dims(BaseModel):
         )
 
     @property
+    def pooler_parameters(self) -> int:
+        """Parameters of the dense layer behind `[CLS]`."""
+        return self.hidden_dim * (self.hidden_dim + 1) if self.pooler else 0
+
+    @property
     def trunk_parameters(self) -> int:
         """Parameters of embeddings, blocks and pooler."""
         h, i = self.hidden_dim, self.intermediate_dim
@@ -56,5 +61,8 @@ class Dims(BaseModel):
         attention = 4 * (h * h + h)
         feedforward = h * i + i + i * h + h
         norms = 2 * 2 * h
-        pooler = h * h + h if self.pooler else 0
-        return embeddings + self.num_layers * (attention + feedforward + norms) + pooler
+        return (
+            embeddings
+            + self.num_layers * (attention + feedforward + norms)
+            + self.pooler_parameters
+        )

@@ -63,13 +63,18 @@ def cut(backbone: Any, architecture: Architecture, layers: Sequence[int]) -> Any
     return smaller
 
 
-def set_trainable(backbone: Any, trainable: bool) -> None:
+def set_trainable(backbone: Any, trainable: bool, pooler: bool = True) -> None:
     """Freezes or frees the trunk's own variables, leaf by leaf, and switches its dropout.
 
-    Setting `trainable` on the whole backbone would also silence the adapters inside it. A frozen
-    trunk runs in inference mode: its dropout is off, so that its activations are deterministic.
+    Args:
+        backbone: A built KerasHub encoder, with or without adapters inside.
+        trainable: Whether the trunk is trained.
+        pooler: Whether the pooler is used; one that is not gets no gradient and stays frozen.
     """
+    # `trainable` on the whole backbone would also silence the adapters inside it. A frozen trunk
+    # runs in inference mode: its dropout is off, so that its activations are deterministic.
     rate = float(backbone.dropout) if trainable else 0.0
+    unused = getattr(backbone, "pooled_dense", None)
     for layer in backbone._flatten_layers(include_self=False):
         if getattr(layer, "kzoo_adapter", False):
             continue
@@ -78,7 +83,7 @@ def set_trainable(backbone: Any, trainable: bool) -> None:
         if type(layer).__name__ in ("MultiHeadAttention", "CachedMultiHeadAttention"):
             layer._dropout = rate
         if layer._trainable_variables or layer._non_trainable_variables:
-            layer.trainable = trainable
+            layer.trainable = trainable and (pooler or layer is not unused)
 
 
 def fingerprint(variables: Sequence[Any]) -> str:

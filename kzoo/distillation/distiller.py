@@ -158,6 +158,9 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
             DistillationError: if there is no loss although labels count.
         """
         defaults = compile_defaults.from_student(self.student)
+        self._recipe_schedule = optimizer is None and getattr(
+            self.student, "uses_recipe_schedule", False
+        )
         if loss is None:
             loss = defaults.get("loss")
             loss_weights = loss_weights or defaults.get("loss_weights")

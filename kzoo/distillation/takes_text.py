@@ -15,13 +15,14 @@ class TakesText:
     teacher: Any
     student: Any
     compiled: bool
+    _recipe_schedule: bool
 
     def fit(
         self,
         x: Any = None,
         y: Any = None,
         batch_size: int | None = None,
-        epochs: int = 1,
+        epochs: int | None = None,
         verbose: Any = "auto",
         callbacks: Any = None,
         validation_split: float = 0.0,
@@ -39,6 +40,8 @@ class TakesText:
                 a `kzoo.datasets` dataset (its `train` split, validated on its `validation`).
             y: labels: ints, or for text also strings.
             batch_size: samples per step. Defaults to `None`: 32, for text the student's own choice.
+            epochs: passes over the data. Defaults to `None`: the student's recipe, else 1. With the
+                recipe's optimizer, its warm-up and decay of the learning rate apply too.
             validation_data: `(x, y)`, `(x, y, sample_weight)`, or `x` alone where it brings labels.
             **kwargs: the rest of `keras.Model.fit`, under Keras' names.
 
@@ -66,11 +69,13 @@ class TakesText:
         # After the training data, which are what the student may learn its labels from.
         if validation_data is not None:
             validation_data = self._validation_data(validation_data, validation_size)
+        if self._recipe_schedule:
+            callbacks = self.student.with_schedule(callbacks)
         return super().fit(  # type: ignore[misc]
             x=x,
             y=y,
             batch_size=batch_size,
-            epochs=epochs,
+            epochs=epochs or getattr(self.student, "default_epochs", 1),
             verbose=verbose,
             callbacks=callbacks,
             validation_split=validation_split,

@@ -64,7 +64,7 @@ class Model(keras.Model):  # type: ignore[misc]
         self._manager = Adapters(self)
         self._compile_request: dict[str, Any] | None = None
         seed_dropout(self.backbone, spec.seed)
-        set_trainable(self.backbone, spec.trunk == "trainable")
+        self._apply_trunk()
 
     def make_outputs(self, backbone: Any, spec: ModelSpec) -> Any:
         """The symbolic outputs on top of the backbone's graph."""
@@ -97,8 +97,12 @@ class Model(keras.Model):  # type: ignore[misc]
 
     def _set_trunk(self, trunk: str) -> None:
         self.spec = self.spec.model_copy(update={"trunk": trunk})
-        set_trainable(self.backbone, trunk == "trainable")
+        self._apply_trunk()
         self.adapters_changed()
+
+    def _apply_trunk(self) -> None:
+        trainable = self.spec.trunk == "trainable"
+        set_trainable(self.backbone, trainable, pooler=self.spec.head.pooling == "pooler")
 
     def adapters_changed(self) -> None:
         """Drops compiled functions, which would answer for the old graph, and the optimizer."""

@@ -243,7 +243,7 @@ class TextClassifier(Model):
             x = dataset["train"]
             if validation_data is None and "validation" in dataset.splits:
                 validation_data = dataset["validation"]
-        epochs = epochs or self.spec.training.epochs
+        epochs = epochs or self.default_epochs
         if self.is_text(x):
             if validation_split:
                 x, y, sample_weight, validation_data = _split(
@@ -263,7 +263,7 @@ class TextClassifier(Model):
         if not self.compiled:
             self.compile()
         if self._recipe_schedule:
-            callbacks = _with_schedule(callbacks, self.spec.training.warmup)
+            callbacks = self.with_schedule(callbacks)
         return super().fit(
             x,
             y,
@@ -278,6 +278,25 @@ class TextClassifier(Model):
             sample_weight=sample_weight,
             **kwargs,
         )
+
+    @property
+    def default_epochs(self) -> int:
+        """The recipe's epochs."""
+        return self.spec.training.epochs
+
+    @property
+    def uses_recipe_schedule(self) -> bool:
+        """Whether the model was compiled with the recipe's optimizer."""
+        return self._recipe_schedule
+
+    def with_schedule(self, callbacks: Any) -> Any:
+        """Keras callbacks with the recipe's warm-up and decay in front."""
+        schedule = WarmupLinearDecay(self.spec.training.warmup)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(schedule)
+            return callbacks
+        several = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+        return [schedule, *(c for c in several if c is not None)]
 
     def _prepare_validation(self, data: Any) -> Any:
         parts = data if isinstance(data, tuple) and not hasattr(data, "inputs") else (data,)
@@ -413,15 +432,6 @@ class ClassifierHead(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch, classes)."""
         return (input_shape[0], self.units)
-
-
-def _with_schedule(callbacks: Any, warmup: float) -> Any:
-    schedule = WarmupLinearDecay(warmup)
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        callbacks.append(schedule)
-        return callbacks
-    several = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-    return [schedule, *(c for c in several if c is not None)]
 
 
 def _split(rows: Rows | None, share: float) -> tuple[Any, Any, Any, Any]:

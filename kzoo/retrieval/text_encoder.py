@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kzoo.models.base import Model
 from kzoo.models.pooling import pooled
 from kzoo.models.spec import ModelSpec
+from kzoo.retrieval.named_encoder import NamedEncoder
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -69,6 +70,14 @@ class TextEncoder(Model):
             return np.zeros((0, self.dimension), "float32")
         found = self.predict(list(texts), batch_size=batch_size, verbose=1 if progress else 0)
         return np.asarray(found, "float32")
+
+    def as_index_encoder(self, name: str | None = None) -> NamedEncoder:
+        """Itself under the name by which `retrieval_index` finds it again.
+
+        Args:
+            name: Zoo name or path. Default: the recipe's name.
+        """
+        return NamedEncoder(f"kzoo:{name or self.spec.recipe}", self)
 
     def token_offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Character spans of each text's tokens, for chunking by tokens."""

@@ -122,6 +122,8 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         dims = dims.model_copy(update={"num_layers": len(recipe.layers)})
     adapter = parse_adapter(recipe.adapter).count_parameters(dims) if recipe.adapter else 0
     trunk = dims.trunk_parameters
+    pooling = recipe.head.pooling if recipe.head else source.pooling.mode
+    unused = 0 if pooling == "pooler" else dims.pooler_parameters  # frozen, see `set_trainable`
     folder = source.package_folder()
     card |= {
         "license": source.license,
@@ -133,7 +135,7 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         "install": source.package.install if source.package else None,
         "max_tokens": recipe.max_tokens or source.max_tokens,
         "total_parameters": trunk + adapter,
-        "trainable_parameters": adapter + (trunk if recipe.trunk == "trainable" else 0),
+        "trainable_parameters": adapter + (trunk - unused if recipe.trunk == "trainable" else 0),
         "head_parameters_per_class": dims.hidden_dim + 1
         if recipe.task == "classification"
         else None,

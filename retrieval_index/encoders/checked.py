@@ -22,6 +22,10 @@ def check_encoder(encoder: Any) -> Encoder:
     Raises:
         EncoderError: If a part is missing or of the wrong kind; all such parts are named.
     """
+    # A model whose own `name` cannot find it again offers itself under one that can.
+    under_a_name = getattr(encoder, "as_index_encoder", None)
+    if callable(under_a_name):
+        encoder = under_a_name()
     wrong: list[str] = []
     if not callable(getattr(encoder, "encode", None)):
         wrong.append("a method `encode(list[str])`")

@@ -11,7 +11,9 @@ RNG = np.random.default_rng(0)
 
 def norm(x, layer):
     mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
-    return (x - mean) / np.sqrt(var + layer.epsilon) * np.asarray(layer.gamma) + np.asarray(layer.beta)
+    return (x - mean) / np.sqrt(var + layer.epsilon) * np.asarray(layer.gamma) + np.asarray(
+        layer.beta
+    )
 
 
 def bottleneck(u, layer, function):

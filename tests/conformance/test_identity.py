@@ -1,4 +1,4 @@
-"""Adapters are exact identities until trained, switch off bit for bit, and leave the trunk alone."""
+"""Adapters: exact identities until trained, off bit for bit, and the trunk never moves."""
 
 import numpy as np
 import pytest

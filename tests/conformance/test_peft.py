@@ -39,9 +39,7 @@ def make_folder(tmp_path, family, prefixed=False, **changes):
         config = transformers.RobertaConfig(**{**SIZES, "pad_token_id": 1, **changes})
         model = transformers.RobertaModel(config, add_pooling_layer=False)
     else:
-        model = transformers.DistilBertModel(
-            transformers.DistilBertConfig(**{**DISTIL, **changes})
-        )
+        model = transformers.DistilBertModel(transformers.DistilBertConfig(**{**DISTIL, **changes}))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

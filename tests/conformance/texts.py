@@ -24,7 +24,7 @@ TEXTS = [
     "a##b ##c # # hash",
     "under_score camelCase kebab-case snake.case/path\\win",
     "email@example.com https://example.org/a?b=c&d=e#f",
-    "def f(x: int) -> str:\n    return f\"{x!r}\"",
+    'def f(x: int) -> str:\n    return f"{x!r}"',
     "€ £ ¥ ₹ © ® ™ ± ∑ √ ∞ ≠ ≤ 𝒜 𝔘",
     "“quotes” ‘single’ «guillemets» … – —",
     "1234567890 1,234,567.89 0x1F 1e-10 ½ ² ₃ Ⅷ ٣",

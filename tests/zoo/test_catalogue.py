@@ -1,0 +1,139 @@
+"""Recipes: the shipped ones, their cards, and what is said of wrong ones."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+import kzoo
+from kzoo.errors import RecipeError
+
+ENTRIES = [
+    "bert-adapter",
+    "bert-full",
+    "bert-houlsby",
+    "bert-linear",
+    "bert-lora",
+    "bert-tiny-student",
+    "minilm-encoder",
+]
+
+
+def test_first_entries_are_there():
+    assert set(ENTRIES) <= set(kzoo.list())
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_card_counts_equal_the_built_model(name, minilm_folder):
+    card = kzoo.info(name)
+    for key in ("license", "source", "revision", "sha256", "lineage", "summary"):
+        assert card[key], key
+    options = {} if card["task"] == "embedding" else {"num_classes": 3}
+    model = kzoo.load(name, **options)
+    head = 3 * (card["head_parameters_per_class"] or 0)
+    total = sum(math.prod(v.shape) for v in model.weights if "seed" not in v.path)
+    assert card["total_parameters"] + head == total
+    if card["task"] == "classification":
+        trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
+        assert card["trainable_parameters"] + head == trainable
+    assert model.spec.training.model_dump() == card["training"]
+
+
+def test_student_is_cut_from_the_trunk(minilm_folder):
+    import numpy as np
+
+    student = kzoo.load("bert-tiny-student", num_classes=2).backbone
+    trunk = kzoo.load("minilm-encoder").backbone
+    assert student.num_layers == 2
+    for new, old in ((0, 0), (1, 5)):
+        pairs = zip(
+            student.transformer_layers[new].get_weights(),
+            trunk.transformer_layers[old].get_weights(),
+            strict=True,
+        )
+        assert all(np.array_equal(a, b) for a, b in pairs)
+    for layer in (
+        "token_embedding",
+        "position_embedding",
+        "segment_embedding",
+        "embeddings_layer_norm",
+        "pooled_dense",
+    ):
+        pairs = zip(
+            student.get_layer(layer).get_weights(),
+            trunk.get_layer(layer).get_weights(),
+            strict=True,
+        )
+        assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("task: classification\nbackbone: minilm-l6\nadaptor: lora\n", "Did you mean `adapter`?"),
+        ("task: classification\n", "`backbone` is missing"),
+        ("task: guessing\nbackbone: minilm-l6\n", "`task`"),
+        ("task: classification\nbackbone: minilm-l6\nadapter: lora[rank=3]\n", "`rank`"),
+        ("task: classification\nbackbone: minilm-l6\ntraining: {epochs: 0}\n", "`training.epochs`"),
+        ("task: classification\nbackbone: minilm-l6\ntraining: {epoch: 1}\n", "`epochs`?"),
+        ("task: [unclosed\n", "is not YAML at line"),
+        ("just text\n", "must hold a mapping"),
+        ("!!python/object/apply:os.system ['true']\n", "is not YAML"),
+    ],
+)
+def test_wrong_recipe_files(text, said, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as error:
+        kzoo.load(path)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_names_and_overrides():
+    with pytest.raises(RecipeError, match="Did you mean `bert-adapter`"):
+        kzoo.load("bert-adaptor")
+    with pytest.raises(RecipeError, match="Did you mean `num_classes`"):
+        kzoo.load("bert-adapter", num_class=3)
+    with pytest.raises(RecipeError, match="there is no such file"):
+        kzoo.info("nowhere.yaml")
+    with pytest.raises(RecipeError, match="`labels` has 2"):
+        kzoo.load("bert-adapter", num_classes=3, labels=["a", "b"])
+
+
+def test_own_recipe_and_overrides(tmp_path, minilm_folder):
+    path = tmp_path / "mine.yaml"
+    path.write_text("task: classification\nbackbone: minilm-l6\nlayers: [0]\n")
+    assert kzoo.info(path)["name"] == "mine"
+    model = kzoo.load(
+        path,
+        labels=["a", "b"],
+        adapter="lora[r=2]",
+        learning_rate=0.5,
+        pooling="cls",
+        max_tokens=20,
+    )
+    assert model.labels == ["a", "b"]
+    assert model.adapters.configs["default"].r == 2
+    assert model.spec.training.learning_rate == 0.5
+    assert model.spec.head.pooling == "cls"
+    assert model.text.encode(["word " * 50])["token_ids"].shape == (1, 20)
+    with pytest.raises(RecipeError, match="`max_tokens` must be at most 512"):
+        kzoo.load(path, max_tokens=513)
+    with pytest.raises(RecipeError, match="`layers` must be rising"):
+        kzoo.load(path, layers=[3, 1])
+
+
+def test_cheap_imports():
+    """Neither package, nor the card of an entry, imports TensorFlow or Keras."""
+    script = (
+        "import sys, kzoo, retrieval_index\n"
+        "kzoo.info('bert-adapter'); dir(kzoo)\n"
+        "print([m for m in ('tensorflow', 'keras', 'keras_hub', 'torch', 'faiss', 'sklearn')"
+        " if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
