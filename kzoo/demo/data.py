@@ -35,7 +35,7 @@ def load_data(rows: int | None, seed: int) -> tuple[Dataset, str | None]:
     counts = {name: len(split) for name, split in splits.items()}
     part = replace(dataset, splits=splits, card=replace(dataset.card, counts=counts))
     sizes = ", ".join(
-        f"{counts[name]} of {len(split)} {name} rows" for name, split in dataset.splits.items()
+        f"{counts[name]:,} of {len(split):,} {name} rows" for name, split in dataset.splits.items()
     )
     return part, f"Only a part of the documents, every chapter in proportion: {sizes}."
 

@@ -66,4 +66,5 @@ def snippet(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     cut = text[:longest]
-    return (cut[: max(cut.rfind(" "), cut.rfind("\n"))].rstrip() or cut) + " …"
+    end = max(cut.rfind(" "), cut.rfind("\n"))
+    return (cut[:end].rstrip() if end > 0 else cut) + " …"

@@ -57,7 +57,7 @@ def render(results: Results, curve: bytes, matrix: bytes) -> str:
         *_scores(results),
         "<h2>How it learned</h2>",
         page.picture(curve, "Loss and accuracy after each epoch"),
-        "<h2>What it takes for what</h2>",
+        "<h2>Which chapters it mixes up</h2>",
         page.picture(matrix, "Confusion matrix of the test documents"),
         "<h2>Teacher and student</h2>",
         *_models(results),

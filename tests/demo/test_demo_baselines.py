@@ -29,7 +29,7 @@ def test_tfidf_is_scikit_learns():
     expected = model.predict(words.transform(data["test"].texts))
     np.testing.assert_array_equal(found.predicted, expected)
     # Both strengths are right about the two validation rows; the first is taken.
-    assert found.remark == "9 words, C=10 chosen on the validation split"
+    assert found.remark == "8 words, C=10 chosen on the validation split"
 
 
 def test_scores_are_scikit_learns():
@@ -57,7 +57,7 @@ def test_a_part_of_the_documents_keeps_the_shares():
     assert len(part["train"]) == 240 and part.label_names == whole.label_names
     shares = [np.bincount(d["train"].labels) / len(d["train"]) for d in (whole, part)]
     np.testing.assert_allclose(*shares, atol=1 / 240)
-    assert f"240 of {len(whole['train'])} train rows" in note
+    assert f"240 of {len(whole['train']):,} train rows" in note
     again, other = load_data(240, 0)[0], load_data(240, 1)[0]
     assert again["train"].ids == part["train"].ids != other["train"].ids
 

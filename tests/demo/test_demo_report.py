@@ -162,4 +162,4 @@ def test_console_tables(capsys):
 def test_snippet_ends_at_a_word():
     assert snippet("  short ", 20) == "short"
     assert snippet("alpha beta gamma", 12) == "alpha beta …"
-    assert snippet("x" * 30, 10) == "x" * 10 + " …"
+    assert snippet("x" * 30, 10) == "x" * 10 + " …"  # no word ends in time

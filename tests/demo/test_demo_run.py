@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,9 @@ def test_what_was_saved_can_be_loaded(finished):
     out, _ = finished
     facts = json.loads((out / "report.json").read_text(encoding="utf-8"))
     for name in ("classifier", "student"):
-        model = kzoo.load(out / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = kzoo.load(out / name)
         assert model.labels == facts["labels"]
         assert model.predict_labels(["Open a file."], verbose=0)[0] in facts["labels"]
     with retrieval_index.open(out / "index") as index:
