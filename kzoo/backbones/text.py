@@ -180,7 +180,7 @@ def check_rows(rows: Any) -> list[TextRow]:
             row = row.decode("utf-8", errors="replace")
         if isinstance(row, (list, tuple)) and len(row) == 2:
             row = tuple(row)
-        pair = isinstance(row, tuple) and all(isinstance(part, str) for part in row)
+        pair = isinstance(row, tuple) and len(row) == 2 and all(isinstance(p, str) for p in row)
         if not (isinstance(row, str) or pair):
             raise InputError(
                 f"`x` row {number} must be a string or a pair of strings. "

@@ -89,7 +89,7 @@ def test_weights_file_round_trip(tiny_classifier, reviews, tmp_path):
 
 
 def test_encoder_round_trip(tmp_path):
-    from conftest import make_tiny_trunk
+    from tiny import make_tiny_trunk
 
     from kzoo.models.spec import ModelSpec
 

@@ -1,0 +1,29 @@
+"""Every example runs, and says what its docstring promises."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.py"))
+EXPECTED = {
+    "fit_adapter": ["'card_lost'", "'transfer'", "'balance'", "saved"],
+    "switch_adapters": ["houlsby", "active ['lora']"],
+    "distil": ["15,6", "True"],
+    "search": ["time", "glob", "kzoo:minilm-encoder 4 passages"],
+}
+
+
+def test_every_example_has_an_expectation():
+    assert {path.stem for path in EXAMPLES} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example(path, tmp_path, minilm_folder):
+    done = subprocess.run(
+        [sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for expected in EXPECTED[path.stem]:
+        assert expected in done.stdout

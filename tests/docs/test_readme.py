@@ -1,0 +1,54 @@
+"""The Python of the README runs as it stands, block after block, as one session."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def test_python_blocks_run(tmp_path, minilm_folder):
+    (tmp_path / "corpus.jsonl").write_text(
+        '{"_id": "open", "text": "open() opens a file; close it with its close() method."}\n'
+        '{"_id": "sum", "text": "sum() adds the items of an iterable."}\n'
+    )
+    script = tmp_path / "readme.py"
+    assert len(blocks("python")) >= 3
+    script.write_text("\n".join(blocks("python")))
+    done = subprocess.run(
+        [sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "open" in done.stdout
+
+
+def test_commands_exist():
+    """Every `kzoo ...` command that the README shows is one that the program knows."""
+    from typer.testing import CliRunner
+
+    from kzoo.cli.main import app
+
+    shown = {
+        tuple(words)
+        for block in blocks("bash")
+        for line in block.splitlines()
+        if (words := re.findall(r"^(?:\.venv/bin/)?kzoo ((?:index )?[a-z]+)", line.strip()))
+    }
+    assert shown
+    for (command,) in shown:
+        result = CliRunner().invoke(app, [*command.split(), "--help"])
+        assert result.exit_code == 0, command
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"\bmake ([a-z]+)\b", README))
+    assert {"demo", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, flags=re.M), target
