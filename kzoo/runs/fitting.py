@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,10 @@ def restore(plan: Plan) -> Trainee | None:
         return None
     import kzoo
 
-    return Trainee.of(kzoo.load(plan.folder.last))
+    with warnings.catch_warnings():
+        # A student inside a Distiller has an optimizer that never ran; the Distiller's is loaded.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+        return Trainee.of(kzoo.load(plan.folder.last))
 
 
 def begin(plan: Plan, restored: bool) -> None:
