@@ -7,13 +7,14 @@ from typing import Any, Self
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kzoo.backbones.loading import Trunk
 from kzoo.errors import AdapterError, InputError
 from kzoo.metrics import MacroF1
 from kzoo.models.base import Model
+from kzoo.models.head import ClassifierHead
+from kzoo.models.holdout import hold_out, stream_labels
 from kzoo.models.inputs import Rows, rows_of
 from kzoo.models.labels import find_labels, to_ids
 from kzoo.models.pooling import pooled
@@ -99,7 +100,7 @@ class TextClassifier(Model):
         """Counts the classes of training data, where they are not known."""
         if is_text_dataset(x):
             if self.num_classes is None:
-                self._set_found(find_labels(_stream_labels(x), None))
+                self._set_found(find_labels(stream_labels(x), None))
             return
         rows = rows_of(x, y)
         if rows is None:
@@ -246,7 +247,7 @@ class TextClassifier(Model):
         epochs = epochs or self.default_epochs
         if self.is_text(x):
             if validation_split:
-                x, y, sample_weight, validation_data = _split(
+                x, y, sample_weight, validation_data = hold_out(
                     rows_of(x, y, sample_weight), validation_split
                 )
             self._learn_classes(x, y)
@@ -389,73 +390,3 @@ class TextClassifier(Model):
                 "Load with `with_head=False`, or into a fresh model."
             )
         self._set_classes(facts["num_classes"], tuple(labels) if labels is not None else None)
-
-
-class ClassifierHead(keras.layers.Layer):  # type: ignore[misc]
-    """One dense layer of float32 logits whose number of classes can still change.
-
-    Variables: `kernel` (width, classes), `bias` (classes,).
-
-    Args:
-        units: Number of classes.
-        seed: Decides the initial kernel.
-    """
-
-    def __init__(self, units: int, seed: int, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
-        self.units = units
-        self.seed = seed
-
-    def build(self, input_shape: Any) -> None:
-        """Makes the variables."""
-        self.width = int(input_shape[-1])
-        self.kernel = self.add_weight(
-            (self.width, self.units),
-            keras.initializers.RandomNormal(stddev=0.02, seed=self.seed),
-            name="kernel",
-        )
-        self.bias = self.add_weight((self.units,), "zeros", name="bias")
-
-    def resize(self, units: int) -> None:
-        """Starts anew with another number of classes."""
-        self._tracker.unlock()
-        for variable in (self.kernel, self.bias):
-            self._tracker.untrack(variable)
-        self.units = units
-        self.build((None, self.width))
-        self._tracker.lock()
-
-    def call(self, x: Any) -> Any:
-        """float (batch, width) to float32 (batch, classes)."""
-        return keras.ops.matmul(x, self.kernel) + self.bias
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """(batch, classes)."""
-        return (input_shape[0], self.units)
-
-
-def _split(rows: Rows | None, share: float) -> tuple[Any, Any, Any, Any]:
-    if rows is None or rows.labels is None:
-        raise InputError("`validation_split` needs texts in memory, with labels.")
-    n = len(rows.texts)
-    cut = n - int(n * share)
-    if not 0 < cut < n:
-        raise InputError(f"`validation_split` {share} leaves no rows on one side of {n} texts.")
-    labels = np.asarray(rows.labels)
-    if rows.names is not None:
-        labels = np.asarray(rows.names, dtype=str)[labels]
-    w = rows.weights
-    validation = (rows.texts[cut:], labels[cut:], *([] if w is None else [w[cut:]]))
-    return rows.texts[:cut], labels[:cut], None if w is None else w[:cut], validation
-
-
-def _stream_labels(dataset: Any) -> NDArray[Any]:
-    if not isinstance(dataset.element_spec, tuple) or len(dataset.element_spec) < 2:
-        raise InputError("`x` as a tf.data.Dataset must yield (text, label) for fit.")
-    cardinality = int(dataset.cardinality())
-    if cardinality == tf.data.INFINITE_CARDINALITY:
-        raise InputError("`num_classes` must be passed to kzoo.load for an endless dataset.")
-    columns = [np.atleast_1d(y) for y in dataset.map(lambda x, y, *_: y).as_numpy_iterator()]
-    if not columns:
-        raise InputError("`x` is empty. At least one text of each class is needed.")
-    return np.concatenate(columns)
