@@ -26,6 +26,7 @@ _PACKAGES = (
     "distillation",
     "metrics",
     "retrieval",
+    "runs",
     "training",
     "zoo",
 )

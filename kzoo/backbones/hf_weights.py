@@ -143,9 +143,13 @@ def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
         _assign(both.position_embedding.position_embeddings, positions, "position_embeddings")
     if family.pooler is None:
         return False
+    pooler = getattr(backbone, family.pooler)
     if "pooler.dense.weight" not in tensors:
+        # Not left at random: the trunk's fingerprint has to be the same in every process.
+        for variable in pooler.weights:
+            variable.assign(np.zeros(variable.shape))
         return False
-    _assign_layer(getattr(backbone, family.pooler), tensors, "pooler.dense")
+    _assign_layer(pooler, tensors, "pooler.dense")
     return True
 
 

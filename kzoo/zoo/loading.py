@@ -74,7 +74,7 @@ def _saved(path: Path) -> Any:
     import keras
 
     # Registers the classes that a .keras file may name.
-    import kzoo.distillation
+    import kzoo.distillation.distiller
     import kzoo.models.classifier
     import kzoo.retrieval.text_encoder  # noqa: F401
 
