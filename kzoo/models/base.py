@@ -137,6 +137,8 @@ class Model(keras.Model):  # type: ignore[misc]
         batch_size: int | None = None,
         shuffle: bool = False,
         first_epoch: int = 0,
+        few_shapes: bool = True,
+        by_length: bool = False,
     ) -> Any:
         """Turns raw text and labels into batches that Keras can fit on.
 
@@ -149,6 +151,9 @@ class Model(keras.Model):  # type: ignore[misc]
             batch_size: Rows a batch. Default: the recipe's.
             shuffle: Shuffle anew in each epoch, by length buckets. Otherwise keep the order.
             first_epoch: Number of the first shuffled order, where training is resumed.
+            few_shapes: A handful of padded lengths, as XLA wants them; else as little padding as
+                can be.
+            by_length: Order the rows by length, for scores that do not depend on the order.
 
         Returns:
             tf.data.Dataset of (inputs[, labels[, weights]]).
@@ -172,14 +177,17 @@ class Model(keras.Model):  # type: ignore[misc]
             columns.append(self.label_ids(rows))
         if rows.weights is not None:
             columns.append(rows.weights.astype("float32"))
+        encoded = self.text.tokenize(rows.texts)
         return batches(
             self.text,
-            self.text.tokenize(rows.texts),
+            encoded,
             columns,
             batch_size=batch_size,
             shuffle=shuffle,
             seed=self.seed,
+            order=np.argsort(encoded.lengths, kind="stable") if by_length else None,
             first_epoch=first_epoch,
+            few_shapes=few_shapes,
         )
 
     def label_ids(self, rows: Rows) -> np.ndarray[Any, Any]:
@@ -215,7 +223,9 @@ class Model(keras.Model):  # type: ignore[misc]
         encoded = self.text.tokenize(rows.texts)
         order = np.argsort(encoded.lengths, kind="stable")
         size = batch_size or self.spec.training.batch_size
-        dataset = batches(self.text, encoded, batch_size=size, order=order)
+        dataset = batches(
+            self.text, encoded, batch_size=size, order=order, few_shapes=self.jit_compile
+        )
         found = super().predict(dataset, None, verbose, steps, callbacks)
         back = np.argsort(order, kind="stable")
         return keras.tree.map_structure(lambda value: value[back], found)

@@ -255,14 +255,18 @@ class TextClassifier(Model):
                 ids = {label: i for i, label in enumerate(self.labels)}
                 class_weight = {ids.get(key, key): w for key, w in class_weight.items()}
             first_epoch = kwargs.get("initial_epoch", 0)
-            x = self.prepare(x, y, sample_weight, batch_size, shuffle, first_epoch)
+            if not self.compiled:
+                self.compile()
+            x = self.prepare(
+                x, y, sample_weight, batch_size, shuffle, first_epoch, few_shapes=self.jit_compile
+            )
             y = sample_weight = batch_size = None
             validation_split = 0.0
             shuffle = False  # done; Keras would warn that it cannot
-        if validation_data is not None:
-            validation_data = self._prepare_validation(validation_data)
         if not self.compiled:
             self.compile()
+        if validation_data is not None:
+            validation_data = self._prepare_validation(validation_data)
         if self._recipe_schedule:
             callbacks = self.with_schedule(callbacks)
         return super().fit(
@@ -303,7 +307,8 @@ class TextClassifier(Model):
         parts = data if isinstance(data, tuple) and not hasattr(data, "inputs") else (data,)
         if not self.is_text(parts[0]):
             return data
-        return self.prepare(*parts)
+        x, y, weights = (*parts, None, None)[:3]
+        return self.prepare(x, y, weights, few_shapes=self.jit_compile, by_length=True)
 
     def evaluate(
         self,
@@ -321,7 +326,9 @@ class TextClassifier(Model):
             self._classes()
             if not self.compiled:
                 self.compile()
-            x = self.prepare(x, y, sample_weight, batch_size)
+            x = self.prepare(
+                x, y, sample_weight, batch_size, few_shapes=self.jit_compile, by_length=True
+            )
             y = sample_weight = batch_size = None
         return super().evaluate(
             x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs

@@ -10,7 +10,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kzoo.backbones.text import EncodedTexts, TextProcessor
-from kzoo.training.buckets import bucket_for, choose_buckets, ordered_batches, shuffled_batches
+from kzoo.training.buckets import (
+    bucket_for,
+    choose_buckets,
+    every_length,
+    ordered_batches,
+    shuffled_batches,
+)
 
 _STREAM_BUCKETS = (16, 32, 64, 128, 256, 512)  # for text whose lengths are not known beforehand
 
@@ -25,6 +31,7 @@ def batches(
     seed: int = 0,
     order: NDArray[Any] | None = None,
     first_epoch: int = 0,
+    few_shapes: bool = True,
 ) -> Any:
     """A dataset of (inputs, *columns) from tokenised texts.
 
@@ -37,11 +44,14 @@ def batches(
         seed: Decides the shuffled orders.
         order: int (n,), the rows' order where they are not shuffled. Default: as given.
         first_epoch: Number of the first shuffled order; more than 0 in a resumed training.
+        few_shapes: A handful of padded lengths, for a step that XLA compiles anew for each. Where
+            it does not, every length that occurs may be one, which pads almost nothing.
 
     Returns:
         tf.data.Dataset with known cardinality; inputs are a dict of int32 (batch, length).
     """
-    buckets = choose_buckets(encoded.lengths, text.max_tokens)
+    choose = choose_buckets if few_shapes else every_length
+    buckets = choose(encoded.lengths, text.max_tokens)
     epoch = first_epoch
 
     def generate() -> Iterator[Any]:

@@ -51,6 +51,16 @@ def choose_buckets(lengths: NDArray[np.integer], max_tokens: int, most: int = 4)
     return tuple(reversed(chosen))
 
 
+def every_length(lengths: NDArray[np.integer], max_tokens: int) -> tuple[int, ...]:
+    """A bucket for each length that occurs: no padding but for what is left over.
+
+    Args:
+        lengths: int (n,), tokens in each text, none above `max_tokens`.
+        max_tokens: The one bucket where there is no text.
+    """
+    return tuple(int(length) for length in np.unique(lengths)) or (max_tokens,)
+
+
 def bucket_for(length: int, buckets: Sequence[int]) -> int:
     """The smallest bucket that holds `length` tokens."""
     return next(bucket for bucket in buckets if bucket >= length)

@@ -70,3 +70,13 @@ def test_ordered_batches_keep_the_order():
     ]
     backwards = ordered_batches(lengths, (16, 64), 2, np.array([4, 3, 2, 1, 0]))
     assert backwards[0][0].tolist() == [4, 3]
+
+
+def test_every_length_pads_only_the_left_over():
+    from kzoo.training.buckets import every_length
+
+    lengths = np.array([3, 3, 5, 9, 9, 9])
+    assert every_length(lengths, 64) == (3, 5, 9)
+    assert every_length(np.array([], int), 64) == (64,)
+    batches = shuffled_batches(lengths, (3, 5, 9), 2, np.random.default_rng(0))
+    assert sorted(length for _, length in batches) == [3, 9, 9]
