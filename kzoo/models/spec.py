@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PoolingMode = Literal["mean", "cls", "max", "pooler"]
@@ -71,3 +71,11 @@ class ModelSpec(_Spec):
     labels: tuple[str, ...] | None = None
     normalize: bool = True
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_labels(cls, data: Any) -> Any:
+        """Labels say how many classes there are."""
+        if isinstance(data, dict) and data.get("labels") and data.get("num_classes") is None:
+            return {**data, "num_classes": len(data["labels"])}
+        return data

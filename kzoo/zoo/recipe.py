@@ -66,15 +66,14 @@ class Recipe(BaseModel):
 
     def model_spec(self, max_tokens: int, pooling: str, normalize: bool) -> ModelSpec:
         """The model's data; the arguments are the backbone's facts, used where this is silent."""
-        labels = self.labels
         return ModelSpec(
             recipe=self.name,
             max_tokens=self.max_tokens or max_tokens,
             trunk=self.trunk,
             head=self.head or HeadSpec(pooling=pooling),  # type: ignore[arg-type]
             training=self.training,
-            num_classes=self.num_classes or (len(labels) if labels else None),
-            labels=labels,
+            num_classes=self.num_classes,
+            labels=self.labels,
             normalize=normalize if self.normalize is None else self.normalize,
             seed=self.seed,
         )
