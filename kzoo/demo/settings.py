@@ -38,8 +38,8 @@ class Settings:
     batch_size: int = 16
     learning_rate: float = 3e-3
     epochs: int = 4
-    student_learning_rate: float = 5e-4
-    student_epochs: int = 3
+    student_learning_rate: float = 1e-3
+    student_epochs: int = 2
     student_loss_weight: float = 0.5
     temperature: float = 2.0
     student_alone: bool = True
@@ -65,10 +65,9 @@ def choose_settings(quick: bool, seed: int, rows: int | None = None) -> Settings
         rows=rows or 480,
         max_tokens=64,
         epochs=3,
-        student_epochs=2,
         student_alone=False,
         modules=QUICK_MODULES,
-        document_characters=800,
+        document_characters=500,
         speed_texts=64,
         speed_rounds=3,
     )

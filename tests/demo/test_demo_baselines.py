@@ -28,7 +28,7 @@ def test_tfidf_is_scikit_learns():
     model = LogisticRegression(C=10).fit(words.transform(data["train"].texts), data["train"].labels)
     expected = model.predict(words.transform(data["test"].texts))
     np.testing.assert_array_equal(found.predicted, expected)
-    # Both strengths are right about the two validation rows; the first is taken.
+    # All strengths are right about the two validation rows; the first is taken.
     assert found.remark == "8 words, C=10 chosen on the validation split"
 
 
