@@ -73,17 +73,16 @@ def confusion_matrix(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> 
     size = len(labels)
     share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     side = max(4.0, 0.55 * size)
-    figure = Figure(figsize=(side + 3.2, side + 1.0), layout="constrained")
+    figure = Figure(figsize=(side, side))
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     # Full names at the rows; numbers at the columns, where long names would overlap.
-    names = [textwrap.fill(label, 30) for label in labels]
+    names = [textwrap.fill(label, 32) for label in labels]
     axes.set_yticks(range(size), [f"{name}  {i + 1}" for i, name in enumerate(names)])
     axes.set_xticks(range(size), [str(i + 1) for i in range(size)])
     axes.tick_params(length=0)
-    axes.set_ylabel("true chapter")
     axes.set_xlabel("predicted chapter, by its number at the left")
-    axes.set_title("Test documents by true and predicted chapter")
+    axes.set_title("Test documents: true chapter in rows, predicted in columns")
     for row, column in np.argwhere(matrix):
         color = "white" if share[row, column] > 0.5 else "black"
         axes.text(
@@ -99,6 +98,14 @@ def confusion_matrix(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> 
 
 def _png(figure: Any) -> bytes:
     buffer = io.BytesIO()
-    # The library's version in the file would make equal pictures differ.
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    # Tight: names of any length are on the picture. The library's version in the file would make
+    # equal pictures differ.
+    figure.savefig(
+        buffer,
+        format="png",
+        dpi=130,
+        bbox_inches="tight",
+        pad_inches=0.15,
+        metadata={"Software": None},
+    )
     return buffer.getvalue()
