@@ -1,0 +1,34 @@
+"""Worker: sentence vectors by kzoo's `minilm-encoder`. See `_compare.run_worker`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from _compare import Result, serve
+from _tasks import documents
+
+
+def work(request: dict[str, Any]) -> Result:
+    """Encodes the documents twice: cold (with tracing) and warm. Keeps the vectors in a file."""
+    import kzoo
+
+    texts = documents(request["texts"])
+    model = kzoo.load("minilm-encoder")
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter(), time.process_time()
+        vectors = model.encode(texts, batch_size=request["batch_size"])
+        seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    np.save(request["vectors"], vectors)
+    return {
+        "cold": len(texts) / seconds[0][0],
+        "warm": len(texts) / seconds[1][0],
+        "cpu_cold": seconds[0][1],
+        "cpu_warm": seconds[1][1],
+    }
+
+
+if __name__ == "__main__":
+    serve(work)
