@@ -86,8 +86,9 @@ def test_roberta_ids_equal_hf(tmp_path):
     )
     for inputs in (TEXTS, PAIRS):
         ids, _ = rows(ours, inputs)
+        # As a batch: a single call of transformers drops an empty second text.
+        columns = [inputs] if isinstance(inputs[0], str) else map(list, zip(*inputs, strict=True))
+        expected = theirs(*columns, truncation="longest_first", max_length=64)["input_ids"]
         for i, row in enumerate(inputs):
-            pair = (row,) if isinstance(row, str) else row
-            expected = theirs(*pair, truncation="longest_first", max_length=64)["input_ids"]
-            assert ids[i].tolist() == expected, row
+            assert ids[i].tolist() == expected[i], row
     assert ours.pad_id == 1
