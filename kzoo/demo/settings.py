@@ -44,7 +44,7 @@ class Settings:
     temperature: float = 2.0
     student_alone: bool = True
     modules: tuple[str, ...] | None = None
-    document_characters: int = 2000
+    document_characters: int = 1200
     speed_texts: int = 128
     speed_rounds: int = 5
 
