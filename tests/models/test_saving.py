@@ -33,8 +33,6 @@ def test_round_trip(adapter, trunk, tiny_classifier, reviews, tmp_path):
     # The optimizer's state came along, so that both go on in the same way.
     losses = [m.fit(*reviews, epochs=1, verbose=0).history["loss"] for m in (model, again)]
     assert int(again.optimizer.iterations) == 4
-    if trunk == "frozen":  # with trunk dropout the random streams have moved on
-        assert losses[0] != losses[1] or adapter is None or losses[0] == losses[1]
     assert np.isfinite(losses).all()
 
 
