@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from kzoo.backbones.dims import Dims
+from kzoo.backbones.places import Place, sites_of
 from kzoo.errors import AdapterError, did_you_mean, explain_validation
-
-# Modules that register methods when imported. A new method adds its module here and nowhere else.
-_METHOD_MODULES = ("kzoo.adapters.bottleneck", "kzoo.adapters.lora")
+from kzoo.seeds import derive_seed
 
 _METHODS: dict[str, tuple[type[AdapterConfig], dict[str, Any]]] = {}
 
@@ -24,16 +25,22 @@ _STRING = re.compile(r"^\s*(?P<method>[\w-]+)\s*(?:\[(?P<options>.*)\])?\s*$")
 class AdapterConfig(BaseModel):
     """Base of the methods' configurations: immutable, validated, JSON-ready data.
 
+    A method says where it stands (`sites`), what it costs at one place (`count_at`) and which
+    Keras layer does it (`layer`). Everything else follows from these.
+
     Args:
-        leave_out: Block numbers that get no adapter (AdapterDrop).
+        leave_out: Block numbers that get no adapter (AdapterDrop), encoder blocks first.
+        exclude: Keys of single places that get no adapter, such as `blocks.3.query`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     layer: ClassVar[str]  # where the Keras layer lives: "module:class"
+    shared_layer: ClassVar[str | None] = None  # the same for what all places share
 
     method: str
     leave_out: tuple[int, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     @field_validator("leave_out")
     @classmethod
@@ -43,39 +50,117 @@ class AdapterConfig(BaseModel):
         return tuple(sorted(set(value)))
 
     @property
+    def parts(self) -> tuple[AdapterConfig, ...]:
+        """The methods that act together under one name; itself, but for unions."""
+        return (self,)
+
+    @property
     def sites(self) -> tuple[str, ...]:
-        """The sites in each block that get a layer; names from `kzoo.backbones.families.SITES`."""
+        """What gets a layer: sites, names or keys of `kzoo.backbones.places.Place`."""
         raise NotImplementedError
+
+    def count_at(self, place: Place) -> int:
+        """Trainable parameters at one place."""
+        raise NotImplementedError
+
+    def count_shared(self, places: Sequence[Place]) -> int:
+        """Trainable parameters that the chosen places share."""
+        return 0
 
     def count_parameters(self, dims: Dims) -> int:
-        """Trainable parameters on a trunk of these sizes, by arithmetic."""
-        raise NotImplementedError
-
-    def blocks(self, num_layers: int) -> list[int]:
-        """Block numbers that get the adapter.
+        """Trainable parameters on a trunk of these sizes, by arithmetic.
 
         Raises:
-            AdapterError: `leave_out` names a block that the trunk does not have, or all blocks.
+            AdapterError: The trunk has no such place.
         """
-        outside = [i for i in self.leave_out if i >= num_layers]
-        if outside or len(self.leave_out) == num_layers:
-            raise AdapterError(
-                f"`leave_out` must leave at least one of the blocks 0 to {num_layers - 1}. "
-                f"Received: {list(self.leave_out)}"
-            )
-        return [i for i in range(num_layers) if i not in self.leave_out]
+        places = self.choose(dims.places())
+        return sum(self.count_at(place) for place in places) + self.count_shared(places)
 
-    def make_layer(self, site: str, base: Any, name: str, seed: int) -> Any:
-        """Builds the Keras layer for one site (imports Keras).
+    def choose(self, places: Sequence[Place]) -> list[Place]:
+        """The places that get a layer, from the input upwards.
 
         Args:
-            site: Site name.
-            base: The layer that is wrapped there.
-            name: The adapter's name.
-            seed: Decides the initial values and the dropout of this layer.
+            places: All places of a model, or of its sizes.
+
+        Raises:
+            AdapterError: A site that does not exist, `leave_out` names a block that the trunk
+                does not have or all blocks, or nothing is left.
         """
-        module, _, cls = self.layer.partition(":")
-        return getattr(importlib.import_module(module), cls)(self, site, base, name=name, seed=seed)
+        for target in self.sites:
+            if not any(place.matches(target) for place in places):
+                raise AdapterError(
+                    f"`{self.method}` needs `{target}`, which this model does not have."
+                    f"{did_you_mean(target, sites_of(places))}"
+                )
+        for key in self.exclude:
+            if not any(place.key == key for place in places):
+                raise AdapterError(
+                    f"`exclude` names {key!r}, which this model does not have."
+                    f"{did_you_mean(key, [place.key for place in places])}"
+                )
+        blocks = {place.block for place in places if place.block is not None}
+        if self.leave_out and not (set(self.leave_out) < blocks):
+            raise AdapterError(
+                f"`leave_out` must leave at least one of the blocks 0 to {len(blocks) - 1}. "
+                f"Received: {list(self.leave_out)}"
+            )
+        chosen = [
+            place
+            for place in places
+            if any(place.matches(target) for target in self.sites)
+            and place.block not in self.leave_out
+            and place.key not in self.exclude
+        ]
+        if not chosen:
+            raise AdapterError(f"`{self.method}` is left without any place by `exclude`.")
+        return chosen
+
+    def make_shared(self, places: Sequence[Place], name: str, seed: int) -> Any:
+        """Builds the Keras layer that holds what the places share, or None (imports Keras).
+
+        Args:
+            places: The chosen places.
+            name: The adapter's name.
+            seed: Decides the initial values.
+        """
+        if self.shared_layer is None:
+            return None
+        return _class(self.shared_layer)(self, places, name=name, seed=seed)
+
+    def make_layer(self, place: Place, building: Building) -> Any:
+        """Builds the Keras layer for one place (imports Keras).
+
+        Args:
+            place: Where.
+            building: What belongs to the whole adapter.
+        """
+        return _class(self.layer)(self, place, building)
+
+
+@dataclass(frozen=True)
+class Building:
+    """What a layer may need to know of the adapter it belongs to, while it is built.
+
+    Args:
+        name: The adapter's name, with its part number in a union.
+        seed: The model's seed.
+        shared: What all places share, or None.
+        made: The layers built so far, by the key of their place.
+    """
+
+    name: str
+    seed: int
+    shared: Any = None
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def seed_at(self, place: Place) -> int:
+        """A seed for one place."""
+        return derive_seed(self.seed, self.name, place.key)
+
+
+def _class(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def register_method(name: str, **defaults: Any) -> Any:
@@ -90,9 +175,11 @@ def register_method(name: str, **defaults: Any) -> Any:
 
 def list_methods() -> dict[str, type[AdapterConfig]]:
     """Method name -> configuration class, for tables and help texts."""
-    for module in _METHOD_MODULES:
-        importlib.import_module(module)
-    return {name: cls for name, (cls, _) in _METHODS.items()}
+    import kzoo.adapters.methods as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return {name: cls for name, (cls, _) in sorted(_METHODS.items())}
 
 
 def parse_adapter(spec: str | Mapping[str, Any] | AdapterConfig) -> AdapterConfig:

@@ -1,102 +1,128 @@
-"""Placing adapters inside the blocks of a backbone, and taking them out again.
+"""Placing adapters inside the layers of a model, and taking them out again.
 
 Adapters live inside layers, never in the graph: KerasHub's `generate()` calls layers one by one
-and bypasses the graph, while a swapped sublayer is honoured everywhere.
+and bypasses the graph, while an adapted layer is honoured everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
-
-from kzoo.adapters.config import AdapterConfig
-from kzoo.adapters.layers.site import AdapterLayer, AdapterSite
-from kzoo.backbones.families import Family
-from kzoo.errors import AdapterError
+from kzoo.adapters.config import AdapterConfig, Building
+from kzoo.adapters.layers.site import AdapterLayer, AdapterSite, AdapterStore
+from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed
 
 
-def inject(
-    backbone: Any, family: Family, name: str, config: AdapterConfig, seed: int = 0
-) -> list[AdapterLayer]:
-    """Adds a named adapter at every site that its configuration names; not yet active.
+class Sites:
+    """The adapted sublayers of one model.
 
     Args:
-        backbone: A built backbone.
-        family: Its row in the family table.
-        name: The adapter's name.
-        config: The method.
-        seed: Decides the initial values.
+        places: All places of the model.
 
-    Returns:
-        The new layers, from the input upwards.
-
-    Raises:
-        AdapterError: The family has none of the sites.
+    Attributes:
+        store: The Keras layer that owns the adapters; the model has to track it.
+        attached: Key of a place -> its site, while it has adapters.
     """
-    missing = [site for site in config.sites if site not in family.sites]
-    if missing:
-        raise AdapterError(
-            f"`{config.method}` needs the sites {missing}, which {family.name} does not have. "
-            f"Sites of {family.name}: {', '.join(family.sites)}."
-        )
-    blocks = family.block_list(backbone)
-    layers = []
-    for index in config.blocks(len(blocks)):
-        for site in config.sites:
-            parent, attribute = _locate(blocks[index], family.sites[site])
-            held = getattr(parent, attribute)
-            if not isinstance(held, AdapterSite):
-                held = AdapterSite(held, site)
-                _swap(parent, attribute, held)
-            with keras.name_scope(blocks[index].name), keras.name_scope(site):
-                layer = config.make_layer(
-                    site, held.base, name, derive_seed(seed, name, index, site)
-                )
-            held.add(name, layer)
-            layers.append(layer)
-    return layers
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = list(places)
+        self.store = AdapterStore()
+        self.attached: dict[str, AdapterSite] = {}
+        self._shared: dict[str, tuple[Any, ...]] = {}
+
+    def add(self, name: str, config: AdapterConfig, seed: int = 0) -> list[AdapterLayer]:
+        """Builds a named adapter at every place that its configuration names; not yet active.
+
+        Returns:
+            The new layers, part by part and from the input upwards.
+
+        Raises:
+            AdapterError: The model has none of the places.
+        """
+        chosen = [(part, part.choose(self.places)) for part in config.parts]
+        built: list[tuple[Place, AdapterLayer]] = []
+        shared_layers = []
+        for number, (part, places) in enumerate(chosen):
+            part_name = name if len(chosen) == 1 else f"{name}.{number}"
+            shared = part.make_shared(places, part_name, derive_seed(seed, part_name, "shared"))
+            building = Building(part_name, seed, shared)
+            for place in places:
+                building.made[place.key] = part.make_layer(place, building)
+            built += [(place, building.made[place.key]) for place in places]
+            shared_layers.append(shared)
+        # Only now, when nothing can fail any more, is the model touched.
+        layers = [layer for _, layer in built]
+        self.store.put(name, [*(layer for layer in shared_layers if layer is not None), *layers])
+        self._shared[name] = tuple(shared_layers)
+        for place, layer in built:
+            site = self.attached.get(place.key)
+            if site is None:
+                site = self.attached[place.key] = AdapterSite(place)
+            site.layers[name] = (*site.layers.get(name, ()), layer)
+        return layers
+
+    def remove(self, name: str) -> None:
+        """Takes an adapter out; a sublayer without adapters stands alone again."""
+        self.store.drop(name)
+        del self._shared[name]
+        for key, site in list(self.attached.items()):
+            site.layers.pop(name, None)
+            site.active = tuple(other for other in site.active if other != name)
+            if not site.layers:
+                site.detach()
+                del self.attached[key]
+
+    def activate(self, names: Sequence[str]) -> None:
+        """Makes exactly these adapters act, the first one innermost."""
+        for site in self.attached.values():
+            site.active = tuple(name for name in names if name in site.layers)
+
+    def set_trainable(self, name: str, trainable: bool) -> None:
+        """Whether an adapter's own variables are trained."""
+        self.store.held[name].trainable = trainable
+
+    def trainable(self, name: str) -> list[Any]:
+        """What of an adapter is trained while it acts, each variable once."""
+        held = self.store.held[name]
+        unique = {id(v): v for layer in held._flatten_layers() for v in layer._trainable_variables}
+        return list(unique.values())
+
+    def layers(self, name: str) -> Iterator[tuple[str, AdapterLayer]]:
+        """(key of the place, layer) of an adapter, from the input upwards."""
+        for place in self.places:
+            site = self.attached.get(place.key)
+            for layer in site.layers.get(name, ()) if site else ():
+                yield place.key, layer
+
+    def variables(self, name: str) -> dict[str, Any]:
+        """An adapter's Keras variables by file key, each once.
+
+        Keys are `<place>.<variable>` and `shared.<variable>`; in a union of methods with the
+        part's number in front: `0.blocks.3.query.lora_a`.
+        """
+        shared = self._shared[name]
+        found: dict[str, Any] = {}
+        seen: set[int] = set()
+        for number, layer in enumerate(shared):
+            if layer is not None:
+                _collect(found, seen, _prefix(number, shared) + "shared", layer)
+        for key, layer in self.layers(name):
+            number = int(layer.name.rpartition(".")[2]) if len(shared) > 1 else 0
+            _collect(found, seen, _prefix(number, shared) + key, layer)
+        return found
 
 
-def remove(backbone: Any, family: Family, name: str) -> None:
-    """Takes an adapter out; a sublayer without adapters stands alone again."""
-    for block in family.block_list(backbone):
-        for path in family.sites.values():
-            parent, attribute = _locate(block, path)
-            held = getattr(parent, attribute)
-            if isinstance(held, AdapterSite) and name in held.adapters:
-                held.remove(name)
-                if not held.adapters:
-                    _swap(parent, attribute, held.release())
+def _prefix(number: int, parts: tuple[Any, ...]) -> str:
+    return f"{number}." if len(parts) > 1 else ""
 
 
-def activate(backbone: Any, family: Family, names: tuple[str, ...]) -> None:
-    """Makes exactly these adapters act, the first one innermost."""
-    for _, _, held in sites(backbone, family):
-        held.active = tuple(name for name in names if name in held.adapters)
-
-
-def sites(backbone: Any, family: Family) -> Iterator[tuple[int, str, AdapterSite]]:
-    """All (block number, site name, wrapper) of a backbone, from the input upwards."""
-    for index, block in enumerate(family.block_list(backbone)):
-        for site, path in family.sites.items():
-            parent, attribute = _locate(block, path)
-            held = getattr(parent, attribute)
-            if isinstance(held, AdapterSite):
-                yield index, site, held
-
-
-def _locate(block: Any, path: str) -> tuple[Any, str]:
-    *parents, attribute = path.split(".")
-    for name in parents:
-        block = getattr(block, name)
-    return block, attribute
-
-
-def _swap(parent: Any, attribute: str, new: Any) -> None:
-    parent._tracker.unlock()
-    parent._tracker.untrack(getattr(parent, attribute))
-    setattr(parent, attribute, new)
-    parent._tracker.lock()
+def _collect(found: dict[str, Any], seen: set[int], prefix: str, layer: Any) -> None:
+    for variable in layer.weights:
+        if id(variable) in seen:  # belongs to what is shared
+            continue
+        seen.add(id(variable))
+        key = f"{prefix}.{variable.name}"
+        assert key not in found, f"two variables of a layer are called {variable.name}"
+        found[key] = variable

@@ -9,10 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kzoo.adapters import injection
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
-from kzoo.adapters.layers.site import AdapterLayer
+from kzoo.adapters.injection import Sites
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import Family
 from kzoo.backbones.trunk import fingerprint
@@ -27,6 +26,7 @@ class Adaptable(Protocol):
     trunk_variables: list[Any]
     origin: str
     seed: int
+    sites: Sites
 
     def adapters_changed(self) -> None:
         """Called after every change: compiled functions and the optimizer are stale."""
@@ -94,7 +94,7 @@ class Adapters:
             raise AdapterError(f"`name` {name!r} is taken. Delete it first, or choose another.")
         parsed = parse_adapter(config)
         model = self._model
-        injection.inject(model.backbone, model.family, name, parsed, model.seed)
+        model.sites.add(name, parsed, model.seed)
         self._configs[name] = parsed
         if activate:
             self._set_active((name,))
@@ -126,18 +126,14 @@ class Adapters:
             AdapterError: The name is not known.
         """
         self._require(name)
-        injection.remove(self._model.backbone, self._model.family, name)
+        self._model.sites.remove(name)
         del self._configs[name]
         self._set_active(tuple(other for other in self._active if other != name))
 
     def variables(self, name: str) -> dict[str, Any]:
         """An adapter's Keras variables by file key, from the input upwards."""
         self._require(name)
-        return {
-            f"blocks.{index}.{site}.{variable.name}": variable
-            for index, site, layer in self._layers(name)
-            for variable in layer.weights
-        }
+        return self._model.sites.variables(name)
 
     def trunk_fingerprint(self) -> str:
         """sha256 of the trunk's weights as they are now."""
@@ -238,8 +234,8 @@ class Adapters:
             {
                 "name": name,
                 "method": config.method,
-                "sites": ", ".join(config.sites),
-                "parameters": sum(math.prod(v.shape) for v in self.variables(name).values()),
+                "sites": ", ".join(site for part in config.parts for site in part.sites),
+                "parameters": sum(math.prod(v.shape) for v in self._model.sites.trainable(name)),
                 "active": name in self._active,
             }
             for name, config in self._configs.items()
@@ -255,17 +251,11 @@ class Adapters:
         return rows
 
     def _set_active(self, names: tuple[str, ...]) -> None:
-        injection.activate(self._model.backbone, self._model.family, names)
+        self._model.sites.activate(names)
         self._active = tuple(names)
         for name in self._configs:  # only what acts is trained
-            for _, _, layer in self._layers(name):
-                layer.trainable = name in names
+            self._model.sites.set_trainable(name, name in names)
         self._model.adapters_changed()
-
-    def _layers(self, name: str) -> Iterator[tuple[int, str, AdapterLayer]]:
-        for index, site, held in injection.sites(self._model.backbone, self._model.family):
-            if name in held.adapters:
-                yield index, site, held.adapters[name]
 
     def _trunk_facts(self) -> dict[str, Any]:
         return {

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from kzoo.backbones.places import Place
+
 
 class Dims(BaseModel):
     """Sizes of an encoder trunk.
@@ -31,6 +33,38 @@ class Dims(BaseModel):
     max_sequence_length: PositiveInt
     num_segments: int = 0
     pooler: bool = False
+
+    def places(self) -> list[Place]:
+        """The places of a trunk of these sizes, without layers; as `Family.places` gives them."""
+        h, i = self.hidden_dim, self.intermediate_dim
+        inside = {
+            "query": (h, h, True),
+            "key": (h, h, True),
+            "value": (h, h, True),
+            "attention_output": (h, h, True),
+            "attention_norm": (h, h, True),
+            "attention": (h, h, False),
+            "ffn_intermediate": (h, i, True),
+            "ffn_output": (i, h, True),
+            "ffn_norm": (h, h, True),
+            "block": (0, 0, False),
+        }
+        outside = {
+            "token_embedding": (self.vocabulary_size, h, False),
+            "embeddings_norm": (h, h, True),
+        }
+        if self.pooler:
+            outside["pooler"] = (h, h, True)
+        places = [
+            Place(site, site, site, size_in, size_out, bias)
+            for site, (size_in, size_out, bias) in outside.items()
+        ]
+        for block in range(self.num_layers):
+            places += [
+                Place(f"blocks.{block}.{site}", site, site, size_in, size_out, bias, block)
+                for site, (size_in, size_out, bias) in inside.items()
+            ]
+        return places
 
     @classmethod
     def of(cls, backbone: Any) -> Dims:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kzoo.backbones.places import Place
+from kzoo.backbones.sizes import layer_sizes
 from kzoo.errors import WeightsError, did_you_mean
 
 SITES = (
@@ -18,23 +20,47 @@ SITES = (
     "value",
     "attention_output",
     "attention_norm",
+    "attention",
     "ffn_intermediate",
+    "ffn_gate",
     "ffn_output",
     "ffn_norm",
+    "block",
+    "token_embedding",
+    "embeddings_norm",
+    "final_norm",
+    "pooler",
 )
 
 # keras_hub.layers.TransformerEncoder, which BERT, RoBERTa and DistilBERT share. The norms come
-# after the residual sum in all three.
+# after the residual sum in all three. `path:method` names another method than `call`.
 _TRANSFORMER_ENCODER = {
     "query": "_self_attention_layer._query_dense",
     "key": "_self_attention_layer._key_dense",
     "value": "_self_attention_layer._value_dense",
     "attention_output": "_self_attention_layer._output_dense",
     "attention_norm": "_self_attention_layer_norm",
+    "attention": "_self_attention_layer:_compute_attention",
     "ffn_intermediate": "_feedforward_intermediate_dense",
     "ffn_output": "_feedforward_output_dense",
     "ffn_norm": "_feedforward_layer_norm",
+    "block": "",
 }
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A row of Transformer blocks of one kind.
+
+    Args:
+        name: First part of the places' keys: `blocks`, or `encoder` and `decoder`.
+        attribute: Attribute of the backbone that lists the blocks.
+        sites: Site name -> attribute path inside a block, with `:method` where it is not `call`.
+    """
+
+    name: str = "blocks"
+    attribute: str = "transformer_layers"
+    sites: Mapping[str, str] = field(default_factory=lambda: _TRANSFORMER_ENCODER)
 
 
 @dataclass(frozen=True)
@@ -45,8 +71,8 @@ class Family:
         name: Family name; equals HF's `model_type`.
         backbone: Class name in `keras_hub.models`.
         inputs: Names of the backbone's inputs.
-        blocks: Attribute that lists the Transformer blocks.
-        sites: Site name -> attribute path inside a block.
+        stacks: The rows of Transformer blocks.
+        outside: Site name -> attribute path of the sublayers outside the blocks.
         pooler: Attribute of the dense layer behind `pooled_output`, if the family has one.
         hf_activation: HF config key of the activation.
         hf_defaults: What HF assumes where the config file is silent.
@@ -55,8 +81,8 @@ class Family:
     name: str
     backbone: str
     inputs: tuple[str, ...] = ("token_ids", "padding_mask")
-    blocks: str = "transformer_layers"
-    sites: Mapping[str, str] = field(default_factory=lambda: _TRANSFORMER_ENCODER)
+    stacks: tuple[Stack, ...] = (Stack(),)
+    outside: Mapping[str, str] = field(default_factory=dict)
     pooler: str | None = None
     hf_activation: str = "hidden_act"
     hf_defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -69,8 +95,40 @@ class Family:
         return getattr(keras_hub.models, self.backbone)
 
     def block_list(self, backbone: Any) -> list[Any]:
-        """The Transformer blocks of a built backbone, from the input upwards."""
-        return list(getattr(backbone, self.blocks))
+        """The Transformer blocks of a built backbone, from the input upwards, encoder first."""
+        return [block for stack in self.stacks for block in getattr(backbone, stack.attribute)]
+
+    def places(self, backbone: Any) -> list[Place]:
+        """Every place of a built backbone, from the input upwards."""
+        places = [_place(site, site, backbone, path, None) for site, path in self.outside.items()]
+        number = 0
+        for stack in self.stacks:
+            for index, block in enumerate(getattr(backbone, stack.attribute)):
+                places += [
+                    _place(f"{stack.name}.{index}.{name}", name, block, path, number)
+                    for name, path in stack.sites.items()
+                ]
+                number += 1
+        return places
+
+
+def _place(key: str, name: str, root: Any, path: str, block: int | None) -> Place:
+    path, _, method = path.partition(":")
+    layer = root
+    for attribute in filter(None, path.split(".")):
+        layer = getattr(layer, attribute)
+    size_in, size_out, bias = layer_sizes(layer)
+    return Place(
+        key=key,
+        site=name.removeprefix("cross_"),
+        name=name,
+        size_in=size_in,
+        size_out=size_out,
+        bias=bias,
+        block=block,
+        layer=layer,
+        method=method or "call",
+    )
 
 
 FAMILIES: dict[str, Family] = {
@@ -80,17 +138,30 @@ FAMILIES: dict[str, Family] = {
             "bert",
             "BertBackbone",
             inputs=("token_ids", "segment_ids", "padding_mask"),
+            outside={
+                "token_embedding": "token_embedding",
+                "embeddings_norm": "embeddings_layer_norm",
+                "pooler": "pooled_dense",
+            },
             pooler="pooled_dense",
             hf_defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
         ),
         Family(
             "roberta",
             "RobertaBackbone",
+            outside={
+                "token_embedding": "embeddings.token_embedding",
+                "embeddings_norm": "embeddings_layer_norm",
+            },
             hf_defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
         ),
         Family(
             "distilbert",
             "DistilBertBackbone",
+            outside={
+                "token_embedding": "embeddings.token_embedding",
+                "embeddings_norm": "embeddings_layer_norm",
+            },
             hf_activation="activation",
             hf_defaults={"activation": "gelu", "layer_norm_eps": 1e-12},
         ),

@@ -71,13 +71,11 @@ def set_trainable(backbone: Any, trainable: bool, pooler: bool = True) -> None:
         trainable: Whether the trunk is trained.
         pooler: Whether the pooler is used; one that is not gets no gradient and stays frozen.
     """
-    # `trainable` on the whole backbone would also silence the adapters inside it. A frozen trunk
-    # runs in inference mode: its dropout is off, so that its activations are deterministic.
+    # A frozen trunk runs in inference mode: its dropout is off, so that its activations are
+    # deterministic.
     rate = float(backbone.dropout) if trainable else 0.0
     unused = getattr(backbone, "pooled_dense", None)
     for layer in backbone._flatten_layers(include_self=False):
-        if getattr(layer, "kzoo_adapter", False):
-            continue
         if type(layer).__name__ == "Dropout":
             layer.rate = rate
         if type(layer).__name__ in ("MultiHeadAttention", "CachedMultiHeadAttention"):

@@ -9,6 +9,7 @@ from typing import Any, Self
 import keras
 import numpy as np
 
+from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.families import family_named
@@ -61,6 +62,8 @@ class Model(keras.Model):  # type: ignore[misc]
         self.text = TextProcessor(trunk.tokenizer_json, trunk.family, spec.max_tokens)
         # In a plain object, or Keras would track (and save) the variables twice.
         self._trunk_facts = _TrunkFacts(config, list(trunk.backbone.weights))
+        self.sites = Sites(trunk.family.places(trunk.backbone))
+        self.adapter_store = self.sites.store  # tracked here: Keras trains and saves what is in it
         self._manager = Adapters(self)
         self._compile_request: dict[str, Any] | None = None
         seed_dropout(self.backbone, spec.seed)

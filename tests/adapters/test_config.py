@@ -3,8 +3,8 @@
 import pytest
 
 from kzoo.adapters import list_methods, parse_adapter
-from kzoo.adapters.bottleneck import BottleneckConfig
-from kzoo.adapters.lora import LoraConfig
+from kzoo.adapters.methods.bottleneck import BottleneckConfig
+from kzoo.adapters.methods.lora import LoraConfig
 from kzoo.errors import AdapterError
 
 

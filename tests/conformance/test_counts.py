@@ -5,7 +5,7 @@ import math
 import pytest
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.injection import inject, remove
+from kzoo.adapters.injection import Sites
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES
 
@@ -47,9 +47,10 @@ def bert_base():
 @pytest.mark.parametrize("spec", PUBLISHED)
 def test_adapter_counts(spec, bert_base):
     config = parse_adapter(spec)
-    layers = inject(bert_base, FAMILIES["bert"], "counted", config)
-    built = sum(math.prod(v.shape) for layer in layers for v in layer.trainable_variables)
-    remove(bert_base, FAMILIES["bert"], "counted")
+    sites = Sites(FAMILIES["bert"].places(bert_base))
+    sites.add("counted", config)
+    built = sum(math.prod(v.shape) for v in sites.trainable("counted"))
+    sites.remove("counted")
     assert config.count_parameters(BERT_BASE) == built == PUBLISHED[spec]
 
 

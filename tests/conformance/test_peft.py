@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kzoo.adapters.injection import activate, inject
-from kzoo.adapters.lora import LoraConfig
+from kzoo.adapters.injection import Sites
+from kzoo.adapters.methods.lora import LoraConfig
 from kzoo.backbones.loading import load_trunk
 
 torch = pytest.importorskip("torch")
@@ -128,8 +128,9 @@ def test_lora_equals_peft(targets, modules, tmp_path):
     ).eval()
     trunk = load_trunk(str(tmp_path))
     config = LoraConfig(method="lora", r=3, alpha=12, targets=targets)
-    layers = inject(trunk.backbone, trunk.family, "a", config)
-    activate(trunk.backbone, trunk.family, ("a",))
+    sites = Sites(trunk.family.places(trunk.backbone))
+    layers = sites.add("a", config)
+    sites.activate(["a"])
     names = {
         "query": "attention.self.query",
         "value": "attention.self.value",

@@ -1,4 +1,4 @@
-"""The bottleneck layer; formulas in `kzoo.adapters.bottleneck`."""
+"""The bottleneck layer; formulas in `kzoo.adapters.methods.bottleneck`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import keras
 
-from kzoo.adapters.bottleneck import BottleneckConfig
-from kzoo.adapters.layers.site import AdapterLayer
+from kzoo.adapters.config import Building
+from kzoo.adapters.layers.site import AdapterLayer, Function
+from kzoo.adapters.methods.bottleneck import BottleneckConfig
+from kzoo.backbones.places import Place
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "relu": keras.ops.relu,
@@ -27,12 +29,9 @@ class BottleneckLayer(AdapterLayer):
     Variables: `down_kernel` (H, d), `down_bias` (d,), `up_kernel` (d, H), `up_bias` (H,).
     """
 
-    def __init__(
-        self, config: BottleneckConfig, site: str, base: Any, name: str, seed: int
-    ) -> None:
-        super().__init__(config, site, base, name)
-        hidden = int(base.gamma.shape[-1] if site.endswith("norm") else base.kernel.shape[-1])
-        width = config.width(hidden)
+    def __init__(self, config: BottleneckConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building.name)
+        hidden, width, seed = place.size_out, config.width(place.size_out), building.seed_at(place)
         self.down_kernel = self.add_weight(
             (hidden, width),
             keras.initializers.RandomNormal(stddev=0.02, seed=seed),
@@ -42,14 +41,13 @@ class BottleneckLayer(AdapterLayer):
         self.up_kernel = self.add_weight((width, hidden), "zeros", name="up_kernel")
         self.up_bias = self.add_weight((hidden,), "zeros", name="up_bias")
         self.function = _FUNCTIONS[config.non_linearity]
-        self.built = True
 
     def bottleneck(self, u: Any) -> Any:
         """A(u), shape of u."""
         down = self.function(keras.ops.matmul(u, self.down_kernel) + self.down_bias)
         return keras.ops.matmul(down, self.up_kernel) + self.up_bias
 
-    def apply(self, inner: Callable[[Any], Any], x: Any, training: bool | None) -> Any:
+    def apply(self, inner: Function, x: Any) -> Any:
         """See the class."""
         y = inner(x)
         if self.config.original_ln_before:

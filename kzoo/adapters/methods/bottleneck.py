@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import PositiveFloat
 
 from kzoo.adapters.config import AdapterConfig, register_method
-from kzoo.backbones.dims import Dims
+from kzoo.backbones.places import Place
 
 NonLinearity = Literal["relu", "swish", "silu", "gelu", "gelu_new", "tanh", "leakyrelu"]
 
@@ -60,7 +60,8 @@ class BottleneckConfig(AdapterConfig):
         """Bottleneck width for a trunk width; at least 1."""
         return max(1, int(hidden_dim // self.reduction_factor))
 
-    def count_parameters(self, dims: Dims) -> int:
-        """Per place: 2 H d weights, d + H biases."""
-        h, d = dims.hidden_dim, self.width(dims.hidden_dim)
-        return len(self.blocks(dims.num_layers)) * len(self.sites) * (2 * h * d + d + h)
+    def count_at(self, place: Place) -> int:
+        """2 H d weights, d + H biases."""
+        hidden = place.size_out
+        width = self.width(hidden)
+        return 2 * hidden * width + width + hidden

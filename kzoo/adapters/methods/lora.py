@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from kzoo.adapters.config import AdapterConfig, register_method
-from kzoo.backbones.dims import Dims
-
-LoraTarget = Literal["query", "key", "value", "attention_output", "ffn_intermediate", "ffn_output"]
+from kzoo.backbones.places import Place
 
 
 @register_method("lora")
@@ -31,12 +29,12 @@ class LoraConfig(AdapterConfig):
 
     r: PositiveInt = 8
     alpha: PositiveFloat = 8.0
-    targets: tuple[LoraTarget, ...] = ("query", "value")
+    targets: tuple[str, ...] = ("query", "value")
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @field_validator("targets")
     @classmethod
-    def _some(cls, value: tuple[LoraTarget, ...]) -> tuple[LoraTarget, ...]:
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) != len(value):
             raise ValueError("must name at least one projection, each once")
         return value
@@ -51,9 +49,6 @@ class LoraConfig(AdapterConfig):
         """alpha / r."""
         return self.alpha / self.r
 
-    def count_parameters(self, dims: Dims) -> int:
-        """r (in + out) for each projection."""
-        h, i = dims.hidden_dim, dims.intermediate_dim
-        widths = {"ffn_intermediate": h + i, "ffn_output": i + h}
-        per_block = sum(self.r * widths.get(target, 2 * h) for target in self.targets)
-        return len(self.blocks(dims.num_layers)) * per_block
+    def count_at(self, place: Place) -> int:
+        """r (in + out)."""
+        return self.r * (place.size_in + place.size_out)
