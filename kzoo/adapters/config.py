@@ -182,11 +182,12 @@ def list_methods() -> dict[str, type[AdapterConfig]]:
     return {name: cls for name, (cls, _) in sorted(_METHODS.items())}
 
 
-def parse_adapter(spec: str | Mapping[str, Any] | AdapterConfig) -> AdapterConfig:
-    """Reads a configuration from a string, a mapping, or passes one through.
+def parse_adapter(spec: str | Mapping[str, Any] | Sequence[Any] | AdapterConfig) -> AdapterConfig:
+    """Reads a configuration from a string, a mapping, a list, or passes one through.
 
     Args:
-        spec: `"lora[r=8,alpha=16]"`, `{"method": "lora", "r": 8}`, or a configuration.
+        spec: `"lora[r=8,alpha=16]"`, `{"method": "lora", "r": 8}`, or a configuration. Several
+            joined with `|`, or a list of them, are a union.
 
     Returns:
         The validated configuration.
@@ -197,10 +198,21 @@ def parse_adapter(spec: str | Mapping[str, Any] | AdapterConfig) -> AdapterConfi
     if isinstance(spec, AdapterConfig):
         return spec
     if isinstance(spec, str):
+        parts = _split(spec, "|")
+        if len(parts) > 1:
+            return parse_adapter(parts)
         found = _STRING.match(spec)
         if not found:
             raise AdapterError(f"`adapter` must look like `lora[r=8,alpha=16]`. Received: {spec!r}")
         spec = {"method": found["method"], **_options(found["options"] or "", spec)}
+    if not isinstance(spec, Mapping):
+        if not isinstance(spec, (list, tuple)):
+            raise AdapterError(
+                "`adapter` must be a string, a mapping, a list of them or a configuration. "
+                f"Received: {type(spec).__name__}"
+            )
+        spec = {"method": "union", "configs": tuple(spec)} if len(spec) > 1 else spec[0]
+        return parse_adapter(spec)
     options = dict(spec)
     method = str(options.pop("method", ""))
     known = list_methods()
@@ -214,10 +226,21 @@ def parse_adapter(spec: str | Mapping[str, Any] | AdapterConfig) -> AdapterConfi
         raise AdapterError(explain_validation(error, f"adapter `{method}`", keys)) from error
 
 
+def _split(text: str, at: str) -> list[str]:
+    """Splits at a character that stands outside of brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        if character == at and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
 def _options(text: str, whole: str) -> dict[str, Any]:
     options = {}
-    # Commas inside brackets belong to a list value.
-    for part in re.split(r",(?![^\[\]]*\])", text):
+    for part in _split(text, ","):  # commas inside brackets belong to a list value
         if not part.strip():
             continue
         key, equals, value = part.partition("=")
