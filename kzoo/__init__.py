@@ -14,6 +14,7 @@ _WHERE = {
     "list": "kzoo.zoo.catalogue:list_recipes",
     "info": "kzoo.zoo.catalogue:info",
     "load": "kzoo.zoo.loading:load",
+    "adapt": "kzoo.adapters.plain:adapt",
     "Model": "kzoo.models.base:Model",
     "TextClassifier": "kzoo.models.classifier:TextClassifier",
     "TextEncoder": "kzoo.retrieval.text_encoder:TextEncoder",

@@ -12,8 +12,6 @@ import numpy as np
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
 from kzoo.adapters.injection import Sites
-from kzoo.backbones.dims import Dims
-from kzoo.backbones.families import Family
 from kzoo.backbones.trunk import fingerprint
 from kzoo.errors import AdapterError, did_you_mean
 
@@ -21,12 +19,13 @@ from kzoo.errors import AdapterError, did_you_mean
 class Adaptable(Protocol):
     """What the manager needs of a model."""
 
-    backbone: Any
-    family: Family
     trunk_variables: list[Any]
     origin: str
     seed: int
     sites: Sites
+
+    def trunk_facts(self) -> dict[str, Any]:
+        """Facts about the trunk beside its fingerprint, for the files of adapters."""
 
     def adapters_changed(self) -> None:
         """Called after every change: compiled functions and the optimizer are stale."""
@@ -260,8 +259,7 @@ class Adapters:
     def _trunk_facts(self) -> dict[str, Any]:
         return {
             "fingerprint": self.trunk_fingerprint(),
-            "family": self._model.family.name,
-            "dims": Dims.of(self._model.backbone).model_dump(),
+            **self._model.trunk_facts(),
             "origin": Path(self._model.origin).name,
         }
 

@@ -12,6 +12,7 @@ import numpy as np
 from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
 from kzoo.backbones.architecture import Architecture
+from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import family_named
 from kzoo.backbones.loading import Trunk
 from kzoo.backbones.text import TextProcessor
@@ -89,6 +90,13 @@ class Model(keras.Model):  # type: ignore[misc]
     def trunk_variables(self) -> list[Any]:
         """The trunk's own variables, in the order in which they were built."""
         return list(self._trunk_facts.variables)
+
+    def trunk_facts(self) -> dict[str, Any]:
+        """What stands about the trunk in saved adapters."""
+        return {
+            "family": self.family.name,
+            "dims": Dims.of(self.backbone).model_dump(),
+        }
 
     def freeze_trunk(self) -> None:
         """Freezes the trunk and switches its dropout off. Compile or fit afterwards."""
