@@ -1,171 +1,249 @@
-"""One row per family: which KerasHub class it is and where the places for adapters lie in a block.
+"""One row per family of backbones: which KerasHub class it is and where adapters can stand.
 
-A *site* is a sublayer inside a Transformer block that an adapter may wrap. The names of the sites
-are the same for every family; the attribute paths are not, hence this table.
+The rows are data; what they mean is said in `kzoo.backbones.family`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from kzoo.backbones.places import Place
-from kzoo.backbones.sizes import layer_sizes
+from kzoo.backbones.family import SITES, Family, Stack, reach
+from kzoo.backbones.site_paths import (
+    CROSS_DECODER,
+    GATED_DECODER,
+    GEMMA,
+    T5_DECODER,
+    T5_ENCODER,
+    T5_GATED,
+    TRANSFORMER_ENCODER,
+    VIT,
+)
 from kzoo.errors import WeightsError, did_you_mean
 
-SITES = (
-    "query",
-    "key",
-    "value",
-    "attention_output",
-    "attention_norm",
-    "attention",
-    "ffn_intermediate",
-    "ffn_gate",
-    "ffn_output",
-    "ffn_norm",
-    "block",
-    "token_embedding",
-    "embeddings_norm",
-    "final_norm",
-    "pooler",
+__all__ = ["FAMILIES", "SITES", "Family", "Stack", "family_named", "family_of", "reach"]
+
+_SEGMENTED = ("token_ids", "segment_ids", "padding_mask")
+_ENCODER_DECODER = (
+    "encoder_token_ids",
+    "encoder_padding_mask",
+    "decoder_token_ids",
+    "decoder_padding_mask",
+)
+_BERT_OUTSIDE = {
+    "token_embedding": "token_embedding",
+    "embeddings_norm": "embeddings_layer_norm",
+    "pooler": "pooled_dense",
+}
+_ROBERTA_OUTSIDE = {
+    "token_embedding": "embeddings.token_embedding",
+    "embeddings_norm": "embeddings_layer_norm",
+}
+_DECODER_OUTSIDE = {"token_embedding": "token_embedding", "final_norm": "layer_norm"}
+_BERT_HF = {"hidden_act": "gelu", "layer_norm_eps": 1e-12}
+
+_ENCODERS = (
+    Family(
+        "bert",
+        "BertBackbone",
+        inputs=_SEGMENTED,
+        outside=_BERT_OUTSIDE,
+        pooler="pooled_dense",
+        hf_defaults=_BERT_HF,
+    ),
+    Family(
+        "roberta",
+        "RobertaBackbone",
+        outside=_ROBERTA_OUTSIDE,
+        pad_tokens=("<pad>",),
+        hf_defaults=_BERT_HF,
+    ),
+    Family(
+        "xlm-roberta",
+        "XLMRobertaBackbone",
+        outside=_ROBERTA_OUTSIDE,
+        pad_tokens=("<pad>",),
+        hf_defaults=_BERT_HF,
+    ),
+    Family(
+        "distilbert",
+        "DistilBertBackbone",
+        outside=_ROBERTA_OUTSIDE,
+        hf_activation="activation",
+        hf_defaults={"activation": "gelu", "layer_norm_eps": 1e-12},
+    ),
+    Family(
+        "albert",
+        "AlbertBackbone",
+        inputs=_SEGMENTED,
+        outside=_BERT_OUTSIDE,
+        pooler="pooled_dense",
+        pad_tokens=("<pad>",),
+        hf_defaults={"hidden_act": "gelu_new", "layer_norm_eps": 1e-12},
+    ),
+    Family(
+        "electra",
+        "ElectraBackbone",
+        inputs=_SEGMENTED,
+        outside=_BERT_OUTSIDE,
+        pooler="pooled_dense",
+        hf_defaults=_BERT_HF,
+    ),
+    # HF's name of the architecture of DeBERTa-V2 and V3.
+    Family(
+        "deberta-v2",
+        "DebertaV3Backbone",
+        outside={"token_embedding": "token_embedding", "embeddings_norm": "embeddings_layer_norm"},
+        hf_defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-7},
+    ),
+    Family(
+        "vit",
+        "ViTBackbone",
+        kind="vision",
+        inputs=("images",),
+        stacks=(Stack(attribute="vit_encoder.encoder_layers", sites=VIT),),
+        outside={"final_norm": "vit_encoder.layer_norm"},
+        activation=("mlp.dense_1.activation",),
+        pad_tokens=(),
+        hf_defaults=_BERT_HF,
+    ),
 )
 
-# keras_hub.layers.TransformerEncoder, which BERT, RoBERTa and DistilBERT share. The norms come
-# after the residual sum in all three. `path:method` names another method than `call`.
-_TRANSFORMER_ENCODER = {
-    "query": "_self_attention_layer._query_dense",
-    "key": "_self_attention_layer._key_dense",
-    "value": "_self_attention_layer._value_dense",
-    "attention_output": "_self_attention_layer._output_dense",
-    "attention_norm": "_self_attention_layer_norm",
-    "attention": "_self_attention_layer:_compute_attention",
-    "ffn_intermediate": "_feedforward_intermediate_dense",
-    "ffn_output": "_feedforward_output_dense",
-    "ffn_norm": "_feedforward_layer_norm",
-    "block": "",
-}
+_LLAMA_HF = {"hidden_act": "silu", "rms_norm_eps": 1e-6}
+_DECODERS = (
+    Family(
+        "gpt2",
+        "GPT2Backbone",
+        kind="decoder",
+        stacks=(Stack(sites=TRANSFORMER_ENCODER),),
+        outside=_DECODER_OUTSIDE,
+        pad_tokens=("<|endoftext|>",),
+        causal_lm="GPT2CausalLM",
+        hf_activation="activation_function",
+        hf_epsilon="layer_norm_epsilon",
+        hf_defaults={"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5},
+    ),
+    # Llama 3's class is Llama 2's with another tokenizer.
+    Family(
+        "llama",
+        "LlamaBackbone",
+        also=("Llama3Backbone",),
+        kind="decoder",
+        stacks=(Stack(sites=GATED_DECODER),),
+        outside=_DECODER_OUTSIDE,
+        biased=(),
+        gated=True,
+        activation=("activation",),
+        pad_tokens=("<|finetune_right_pad_id|>", "<|end_of_text|>", "<pad>", "<unk>", "</s>"),
+        causal_lm="LlamaCausalLM",
+        hf_epsilon="rms_norm_eps",
+        hf_defaults=_LLAMA_HF,
+    ),
+    Family(
+        "mistral",
+        "MistralBackbone",
+        kind="decoder",
+        stacks=(Stack(sites=GATED_DECODER),),
+        outside=_DECODER_OUTSIDE,
+        biased=(),
+        gated=True,
+        activation=("activation",),
+        pad_tokens=("<pad>", "<unk>", "</s>"),
+        causal_lm="MistralCausalLM",
+        hf_epsilon="rms_norm_eps",
+        hf_defaults=_LLAMA_HF,
+    ),
+    Family(
+        "qwen2",
+        "QwenBackbone",
+        kind="decoder",
+        stacks=(Stack(sites=GATED_DECODER),),
+        outside=_DECODER_OUTSIDE,
+        biased=("query", "key", "value"),
+        gated=True,
+        activation=("activation",),
+        pad_tokens=("<|endoftext|>",),
+        causal_lm="QwenCausalLM",
+        hf_epsilon="rms_norm_eps",
+        hf_defaults=_LLAMA_HF,
+    ),
+    Family(
+        "qwen3",
+        "Qwen3Backbone",
+        kind="decoder",
+        stacks=(Stack(sites=GATED_DECODER),),
+        outside=_DECODER_OUTSIDE,
+        biased=(),
+        gated=True,
+        activation=("activation",),
+        pad_tokens=("<|endoftext|>",),
+        causal_lm="Qwen3CausalLM",
+        hf_epsilon="rms_norm_eps",
+        hf_defaults=_LLAMA_HF,
+    ),
+    Family(
+        "gemma",
+        "GemmaBackbone",
+        kind="decoder",
+        stacks=(Stack(sites=GEMMA),),
+        outside=_DECODER_OUTSIDE,
+        biased=(),
+        gated=True,
+        activation=(),
+        pad_tokens=("<pad>",),
+        causal_lm="GemmaCausalLM",
+        hf_activation="hidden_activation",
+        hf_epsilon="rms_norm_eps",
+        hf_defaults={"hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-6},
+    ),
+)
 
-
-@dataclass(frozen=True)
-class Stack:
-    """A row of Transformer blocks of one kind.
-
-    Args:
-        name: First part of the places' keys: `blocks`, or `encoder` and `decoder`.
-        attribute: Attribute of the backbone that lists the blocks.
-        sites: Site name -> attribute path inside a block, with `:method` where it is not `call`.
-    """
-
-    name: str = "blocks"
-    attribute: str = "transformer_layers"
-    sites: Mapping[str, str] = field(default_factory=lambda: _TRANSFORMER_ENCODER)
-
-
-@dataclass(frozen=True)
-class Family:
-    """What kzoo has to know about one family of KerasHub backbones.
-
-    Args:
-        name: Family name; equals HF's `model_type`.
-        backbone: Class name in `keras_hub.models`.
-        inputs: Names of the backbone's inputs.
-        stacks: The rows of Transformer blocks.
-        outside: Site name -> attribute path of the sublayers outside the blocks.
-        pooler: Attribute of the dense layer behind `pooled_output`, if the family has one.
-        hf_activation: HF config key of the activation.
-        hf_defaults: What HF assumes where the config file is silent.
-    """
-
-    name: str
-    backbone: str
-    inputs: tuple[str, ...] = ("token_ids", "padding_mask")
-    stacks: tuple[Stack, ...] = (Stack(),)
-    outside: Mapping[str, str] = field(default_factory=dict)
-    pooler: str | None = None
-    hf_activation: str = "hidden_act"
-    hf_defaults: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def backbone_class(self) -> Any:
-        """The KerasHub class (imports KerasHub)."""
-        import keras_hub
-
-        return getattr(keras_hub.models, self.backbone)
-
-    def block_list(self, backbone: Any) -> list[Any]:
-        """The Transformer blocks of a built backbone, from the input upwards, encoder first."""
-        return [block for stack in self.stacks for block in getattr(backbone, stack.attribute)]
-
-    def places(self, backbone: Any) -> list[Place]:
-        """Every place of a built backbone, from the input upwards."""
-        places = [_place(site, site, backbone, path, None) for site, path in self.outside.items()]
-        number = 0
-        for stack in self.stacks:
-            for index, block in enumerate(getattr(backbone, stack.attribute)):
-                places += [
-                    _place(f"{stack.name}.{index}.{name}", name, block, path, number)
-                    for name, path in stack.sites.items()
-                ]
-                number += 1
-        return places
-
-
-def _place(key: str, name: str, root: Any, path: str, block: int | None) -> Place:
-    path, _, method = path.partition(":")
-    layer = root
-    for attribute in filter(None, path.split(".")):
-        layer = getattr(layer, attribute)
-    size_in, size_out, bias = layer_sizes(layer)
-    return Place(
-        key=key,
-        site=name.removeprefix("cross_"),
-        name=name,
-        size_in=size_in,
-        size_out=size_out,
-        bias=bias,
-        block=block,
-        layer=layer,
-        method=method or "call",
-    )
-
+_ENCODER_DECODERS = (
+    Family(
+        "t5",
+        "T5Backbone",
+        kind="encoder-decoder",
+        inputs=_ENCODER_DECODER,
+        stacks=(
+            Stack("encoder", "encoder_transformer_layers", T5_ENCODER, T5_GATED),
+            Stack("decoder", "decoder_transformer_layers", T5_DECODER, T5_GATED),
+        ),
+        outside={
+            "token_embedding": "token_embedding",
+            "encoder.final_norm": "encoder_layer_norm",
+            "decoder.final_norm": "decoder_layer_norm",
+        },
+        biased=(),
+        activation=("input_projector.activation",),
+        pad_tokens=("<pad>",),
+        causal_lm="T5Seq2SeqLM",
+        hf_activation="feed_forward_proj",
+        hf_epsilon="layer_norm_epsilon",
+        hf_defaults={"feed_forward_proj": "relu", "layer_norm_epsilon": 1e-6},
+    ),
+    Family(
+        "bart",
+        "BartBackbone",
+        kind="encoder-decoder",
+        inputs=_ENCODER_DECODER,
+        stacks=(
+            Stack("encoder", "encoder_transformer_layers", TRANSFORMER_ENCODER),
+            Stack("decoder", "decoder_transformer_layers", CROSS_DECODER),
+        ),
+        outside={
+            "token_embedding": "token_embedding",
+            "encoder.embeddings_norm": "encoder_embeddings_layer_norm",
+            "decoder.embeddings_norm": "decoder_embeddings_layer_norm",
+        },
+        pad_tokens=("<pad>",),
+        causal_lm="BartSeq2SeqLM",
+        hf_activation="activation_function",
+        # BART's config has no epsilon; this is torch's own.
+        hf_defaults={"activation_function": "gelu", "layer_norm_eps": 1e-5},
+    ),
+)
 
 FAMILIES: dict[str, Family] = {
-    family.name: family
-    for family in (
-        Family(
-            "bert",
-            "BertBackbone",
-            inputs=("token_ids", "segment_ids", "padding_mask"),
-            outside={
-                "token_embedding": "token_embedding",
-                "embeddings_norm": "embeddings_layer_norm",
-                "pooler": "pooled_dense",
-            },
-            pooler="pooled_dense",
-            hf_defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
-        ),
-        Family(
-            "roberta",
-            "RobertaBackbone",
-            outside={
-                "token_embedding": "embeddings.token_embedding",
-                "embeddings_norm": "embeddings_layer_norm",
-            },
-            hf_defaults={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
-        ),
-        Family(
-            "distilbert",
-            "DistilBertBackbone",
-            outside={
-                "token_embedding": "embeddings.token_embedding",
-                "embeddings_norm": "embeddings_layer_norm",
-            },
-            hf_activation="activation",
-            hf_defaults={"activation": "gelu", "layer_norm_eps": 1e-12},
-        ),
-    )
+    family.name: family for family in (*_ENCODERS, *_DECODERS, *_ENCODER_DECODERS)
 }
 
 
@@ -186,10 +264,11 @@ def family_of(backbone: Any) -> Family:
     Raises:
         WeightsError: The class belongs to no supported family.
     """
+    name = type(backbone).__name__
     for family in FAMILIES.values():
-        if type(backbone).__name__ == family.backbone:
+        if name in (family.backbone, *family.also):
             return family
     raise WeightsError(
-        f"`backbone` of class {type(backbone).__name__} is not supported. "
+        f"`backbone` of class {name} is not supported. "
         f"Supported: {', '.join(f.backbone for f in FAMILIES.values())}."
     )
