@@ -17,12 +17,15 @@ class Place:
             own name in a model that is no backbone.
         name: As `site`, but `cross_query` and so on in a decoder's cross-attention.
         size_in: Width of what comes in: features, or rows of an embedding table.
-        size_out: Width of what goes out. For `attention`: the width of keys and values.
+        size_out: Width of what goes out. For `attention`: the width of keys and values. For
+            `block`, both are the width of the residual stream.
         bias: Whether the sublayer has a bias (or a norm its beta).
         block: Number of the Transformer block, counted over all stacks (encoder first), or None
             outside the blocks.
         layer: The Keras layer; None where only sizes are known.
         method: Which of the layer's methods an adapter stands around.
+        pre_norm: Whether the blocks normalise what goes into a sublayer (GPT-2, Llama, T5) and not
+            the sum of residual and sublayer (BERT).
     """
 
     key: str
@@ -34,6 +37,12 @@ class Place:
     block: int | None = None
     layer: Any = None
     method: str = "call"
+    pre_norm: bool = False
+
+    @property
+    def whole_call(self) -> bool:
+        """Whether an adapter here sees `(args, kwargs)` of the call instead of its first tensor."""
+        return self.method != "call" or self.site in ("attention", "position_embedding")
 
     def matches(self, target: str) -> bool:
         """Whether a target of a configuration means this place: by site, name or whole key."""
