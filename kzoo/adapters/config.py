@@ -59,6 +59,10 @@ class AdapterConfig(BaseModel):
         """What gets a layer: sites, names or keys of `kzoo.backbones.places.Place`."""
         raise NotImplementedError
 
+    def sites_on(self, places: Sequence[Place]) -> tuple[str, ...]:
+        """`sites`, for methods that stand elsewhere in some families."""
+        return self.sites
+
     def count_at(self, place: Place) -> int:
         """Trainable parameters at one place."""
         raise NotImplementedError
@@ -86,7 +90,8 @@ class AdapterConfig(BaseModel):
             AdapterError: A site that does not exist, `leave_out` names a block that the trunk
                 does not have or all blocks, or nothing is left.
         """
-        for target in self.sites:
+        targets = self.sites_on(places)
+        for target in targets:
             if not any(place.matches(target) for place in places):
                 raise AdapterError(
                     f"`{self.method}` needs `{target}`, which this model does not have."
@@ -107,7 +112,7 @@ class AdapterConfig(BaseModel):
         chosen = [
             place
             for place in places
-            if any(place.matches(target) for target in self.sites)
+            if any(place.matches(target) for target in targets)
             and place.block not in self.leave_out
             and place.key not in self.exclude
         ]

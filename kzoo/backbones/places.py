@@ -17,8 +17,7 @@ class Place:
             own name in a model that is no backbone.
         name: As `site`, but `cross_query` and so on in a decoder's cross-attention.
         size_in: Width of what comes in: features, or rows of an embedding table.
-        size_out: Width of what goes out. For `attention`: the width of keys and values. For
-            `block`, both are the width of the residual stream.
+        size_out: Width of what goes out. For `attention`: the width of keys and values.
         bias: Whether the sublayer has a bias (or a norm its beta).
         block: Number of the Transformer block, counted over all stacks (encoder first), or None
             outside the blocks.
