@@ -41,7 +41,11 @@ class Place:
     @property
     def whole_call(self) -> bool:
         """Whether an adapter here sees `(args, kwargs)` of the call instead of its first tensor."""
-        return self.method != "call" or self.site in ("attention", "position_embedding")
+        return self.method != "call" or self.site in (
+            "attention",
+            "position_embedding",
+            "block",
+        )
 
     def matches(self, target: str) -> bool:
         """Whether a target of a configuration means this place: by site, name or whole key."""
