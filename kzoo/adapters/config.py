@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -139,7 +139,11 @@ class AdapterConfig(BaseModel):
             place: Where.
             building: What belongs to the whole adapter.
         """
-        return _class(self.layer)(self, place, building)
+        return _class(self.layer_at(place))(self, place, building)
+
+    def layer_at(self, place: Place) -> str:
+        """The class ("module:class") of the layer for one place."""
+        return self.layer
 
 
 @dataclass(frozen=True)
@@ -151,12 +155,14 @@ class Building:
         seed: The model's seed.
         shared: What all places share, or None.
         made: The layers built so far, by the key of their place.
+        tokenize: Text to token ids without special tokens, where the model has a tokenizer.
     """
 
     name: str
     seed: int
     shared: Any = None
     made: dict[str, Any] = field(default_factory=dict)
+    tokenize: Callable[[str], list[int]] | None = None
 
     def seed_at(self, place: Place) -> int:
         """A seed for one place."""

@@ -31,11 +31,13 @@ _ENCODER_DECODER = (
 )
 _BERT_OUTSIDE = {
     "token_embedding": "token_embedding",
+    "position_embedding": "position_embedding",
     "embeddings_norm": "embeddings_layer_norm",
     "pooler": "pooled_dense",
 }
 _ROBERTA_OUTSIDE = {
     "token_embedding": "embeddings.token_embedding",
+    "position_embedding": "embeddings.position_embedding",
     "embeddings_norm": "embeddings_layer_norm",
 }
 _DECODER_OUTSIDE = {"token_embedding": "token_embedding", "final_norm": "layer_norm"}
@@ -99,6 +101,7 @@ _ENCODERS = (
         "vit",
         "ViTBackbone",
         kind="vision",
+        pre_norm=True,
         inputs=("images",),
         stacks=(Stack(attribute="vit_encoder.encoder_layers", sites=VIT),),
         outside={"final_norm": "vit_encoder.layer_norm"},
@@ -114,8 +117,13 @@ _DECODERS = (
         "gpt2",
         "GPT2Backbone",
         kind="decoder",
+        pre_norm=True,
         stacks=(Stack(sites=TRANSFORMER_ENCODER),),
-        outside=_DECODER_OUTSIDE,
+        outside={
+            "token_embedding": "token_embedding",
+            "position_embedding": "position_embedding",
+            "final_norm": "layer_norm",
+        },
         pad_tokens=("<|endoftext|>",),
         causal_lm="GPT2CausalLM",
         hf_activation="activation_function",
@@ -128,6 +136,7 @@ _DECODERS = (
         "LlamaBackbone",
         also=("Llama3Backbone",),
         kind="decoder",
+        pre_norm=True,
         stacks=(Stack(sites=GATED_DECODER),),
         outside=_DECODER_OUTSIDE,
         biased=(),
@@ -142,6 +151,7 @@ _DECODERS = (
         "mistral",
         "MistralBackbone",
         kind="decoder",
+        pre_norm=True,
         stacks=(Stack(sites=GATED_DECODER),),
         outside=_DECODER_OUTSIDE,
         biased=(),
@@ -156,6 +166,7 @@ _DECODERS = (
         "qwen2",
         "QwenBackbone",
         kind="decoder",
+        pre_norm=True,
         stacks=(Stack(sites=GATED_DECODER),),
         outside=_DECODER_OUTSIDE,
         biased=("query", "key", "value"),
@@ -170,6 +181,7 @@ _DECODERS = (
         "qwen3",
         "Qwen3Backbone",
         kind="decoder",
+        pre_norm=True,
         stacks=(Stack(sites=GATED_DECODER),),
         outside=_DECODER_OUTSIDE,
         biased=(),
@@ -184,6 +196,7 @@ _DECODERS = (
         "gemma",
         "GemmaBackbone",
         kind="decoder",
+        pre_norm=True,
         stacks=(Stack(sites=GEMMA),),
         outside=_DECODER_OUTSIDE,
         biased=(),
@@ -202,6 +215,7 @@ _ENCODER_DECODERS = (
         "t5",
         "T5Backbone",
         kind="encoder-decoder",
+        pre_norm=True,
         inputs=_ENCODER_DECODER,
         stacks=(
             Stack("encoder", "encoder_transformer_layers", T5_ENCODER, T5_GATED),
@@ -231,7 +245,9 @@ _ENCODER_DECODERS = (
         ),
         outside={
             "token_embedding": "token_embedding",
+            "encoder.position_embedding": "encoder_position_embedding",
             "encoder.embeddings_norm": "encoder_embeddings_layer_norm",
+            "decoder.position_embedding": "decoder_position_embedding",
             "decoder.embeddings_norm": "decoder_embeddings_layer_norm",
         },
         pad_tokens=("<pad>",),

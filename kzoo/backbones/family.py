@@ -27,6 +27,7 @@ SITES = (
     "ffn_norm",
     "block",
     "token_embedding",
+    "position_embedding",
     "embeddings_norm",
     "final_norm",
     "pooler",
@@ -120,6 +121,7 @@ class Family:
         pooler: Attribute of the dense layer behind `pooled_output`, if the family has one.
         biased: Sites whose sublayer has a bias (norms: a beta).
         gated: Whether the feed-forward part is a product with a gate, in every checkpoint.
+        pre_norm: Whether the blocks normalise what goes into a sublayer, not the residual sum.
         activation: Attribute paths inside a block where the activation is kept; none where
             KerasHub wrote it into its code, and then `hf_defaults` names it.
         pad_tokens: The padding token; the first of these that the vocabulary has.
@@ -139,6 +141,7 @@ class Family:
     pooler: str | None = None
     biased: tuple[str, ...] = (*LINEAR_SITES, *NORM_SITES)
     gated: bool = False
+    pre_norm: bool = False
     activation: tuple[str, ...] = ("activation", "_feedforward_intermediate_dense.activation")
     pad_tokens: tuple[str, ...] = ("[PAD]", "<pad>")
     causal_lm: str | None = None
@@ -213,6 +216,7 @@ class Family:
                     block=spot.block,
                     layer=layer,
                     method=spot.method,
+                    pre_norm=self.pre_norm,
                 )
             )
         return places

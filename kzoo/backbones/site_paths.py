@@ -50,6 +50,7 @@ GATED_DECODER = _insert(
     | {
         "attention_norm": "_self_attention_layernorm",
         "ffn_norm": "_feedforward_layernorm",
+        "position_embedding": "_self_attention_layer.rotary_embedding_layer",
     },
     "ffn_intermediate",
     {"ffn_gate": "_feedforward_gate_dense"},
@@ -66,16 +67,19 @@ GEMMA = {
     "ffn_intermediate": "gating_ffw_2",
     "ffn_output": "ffw_linear",
     "ffn_norm": "pre_ffw_norm",
+    "position_embedding": "attention.rope_layer",
     "block": "",
 }
 
-# T5's attention is one method: there is nothing between the projections to stand around.
+# T5's attention is one method: there is nothing between the projections to stand around, but the
+# whole of it.
 T5_ENCODER = {
     "query": "self_attention.query_projector",
     "key": "self_attention.key_projector",
     "value": "self_attention.value_projector",
     "attention_output": "self_attention.output_projector",
     "attention_norm": "self_attention_layer_norm",
+    "attention": "self_attention",
     "ffn_intermediate": "input_projector",
     "ffn_output": "output_projector",
     "ffn_norm": "layer_norm",
@@ -90,6 +94,7 @@ T5_DECODER = _insert(
         "cross_value": "cross_attention.value_projector",
         "cross_attention_output": "cross_attention.output_projector",
         "cross_attention_norm": "cross_attention_layer_norm",
+        "cross_attention": "cross_attention",
     },
 )
 # The activation is in `input_projector` with and without a gate.

@@ -39,6 +39,9 @@ def layer_sizes(layer: Any) -> tuple[int, int, bool]:
         return size_in, size_out, layer.bias is not None
     if hasattr(layer, "embeddings") and hasattr(layer, "output_dim"):
         return int(layer.input_dim), int(layer.output_dim), False
+    if hasattr(layer, "position_embeddings"):
+        rows, width = (int(size) for size in layer.position_embeddings.shape)
+        return rows, width, False
     if kind.endswith(("Norm", "Normalization")):
         weights = [v for v in layer.weights if v.path.rpartition("/")[2] != "beta"]
         size = int(weights[0].shape[0])
@@ -49,4 +52,6 @@ def layer_sizes(layer: Any) -> tuple[int, int, bool]:
             for name in ("query", "key")
         ]
         return layer_sizes(parts[0])[1], layer_sizes(parts[1])[1], False
+    if hasattr(layer, "key_projector"):  # T5
+        return layer_sizes(layer.query_projector)[1], layer_sizes(layer.key_projector)[1], False
     return 0, 0, False
