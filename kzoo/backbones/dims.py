@@ -4,80 +4,173 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
+from kzoo.backbones.families import FAMILIES, family_of
+from kzoo.backbones.family import LINEAR_SITES, NORM_SITES, Family, Spot
 from kzoo.backbones.places import Place
+
+_T5_BUCKETS = 32  # fixed in KerasHub and in every published T5
 
 
 class Dims(BaseModel):
-    """Sizes of an encoder trunk.
+    """Sizes of a trunk. What is left out has the family's usual value.
 
     Args:
-        num_layers: Transformer blocks.
+        family: Its family, which says what sublayers there are.
+        num_layers: Transformer blocks; in an encoder-decoder of each of both.
         hidden_dim: Width of the residual stream.
         intermediate_dim: Width inside the feed-forward part.
         num_heads: Attention heads.
-        vocabulary_size: Rows of the token embedding.
-        max_sequence_length: Rows of the position embedding.
+        vocabulary_size: Rows of the token embedding; 0 where there is none.
+        max_sequence_length: Rows of a position embedding; 0 where there is none.
         num_segments: Rows of the segment embedding; 0 where the family has none.
         pooler: Whether there is a dense layer behind `[CLS]`.
+        num_kv_heads: Heads of keys and values. Default: `num_heads`.
+        head_dim: Width of a head. Default: `hidden_dim / num_heads`.
+        embedding_dim: Width of the token embedding. Default: `hidden_dim`.
+        distinct_blocks: Blocks with weights of their own in each stack, where blocks are shared
+            (ALBERT). 0: all of them.
+        gated: Whether the feed-forward part has a gate. Default: as in the family.
+        biased: Sites whose sublayer has a bias. Default: as in the family.
+        tied_embeddings: Whether a decoder computes logits with its token embedding.
+        relative_positions: Rows of DeBERTa's table of relative positions.
+        patch_dim: Numbers in an image patch, over all channels; 0 for text.
+        post_norms: Whether there are norms behind both parts of a block too (Gemma 2).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    family: str = "bert"
     num_layers: PositiveInt
     hidden_dim: PositiveInt
     intermediate_dim: PositiveInt
     num_heads: PositiveInt
-    vocabulary_size: PositiveInt
-    max_sequence_length: PositiveInt
-    num_segments: int = 0
+    vocabulary_size: NonNegativeInt
+    max_sequence_length: NonNegativeInt = 0
+    num_segments: NonNegativeInt = 0
     pooler: bool = False
+    num_kv_heads: PositiveInt
+    head_dim: PositiveInt
+    embedding_dim: PositiveInt
+    distinct_blocks: NonNegativeInt = 0
+    gated: bool
+    biased: tuple[str, ...]
+    tied_embeddings: bool = True
+    relative_positions: NonNegativeInt = 0
+    patch_dim: NonNegativeInt = 0
+    post_norms: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        """Fills in what follows from the rest; wrong types are left to pydantic."""
+        if not isinstance(data, dict):
+            return data
+        family = data.get("family", "bert")
+        if family not in FAMILIES:
+            raise ValueError(f"`family` must be one of {', '.join(FAMILIES)}. Received: {family!r}")
+        row = FAMILIES[family]
+        usual: dict[str, Any] = {"gated": row.gated, "biased": row.biased}
+        heads, width = data.get("num_heads"), data.get("hidden_dim")
+        if isinstance(heads, int) and isinstance(width, int) and heads > 0:
+            usual |= {"num_kv_heads": heads, "head_dim": width // heads, "embedding_dim": width}
+        return {**usual, **data}
+
+    @property
+    def row(self) -> Family:
+        """The family's row in the table."""
+        return FAMILIES[self.family]
 
     def places(self) -> list[Place]:
         """The places of a trunk of these sizes, without layers; as `Family.places` gives them."""
-        h, i = self.hidden_dim, self.intermediate_dim
-        inside = {
-            "query": (h, h, True),
-            "key": (h, h, True),
-            "value": (h, h, True),
-            "attention_output": (h, h, True),
-            "attention_norm": (h, h, True),
-            "attention": (h, h, False),
-            "ffn_intermediate": (h, i, True),
-            "ffn_output": (i, h, True),
-            "ffn_norm": (h, h, True),
-            "block": (0, 0, False),
-        }
-        outside = {
-            "token_embedding": (self.vocabulary_size, h, False),
-            "embeddings_norm": (h, h, True),
-        }
-        if self.pooler:
-            outside["pooler"] = (h, h, True)
-        places = [
-            Place(site, site, site, size_in, size_out, bias)
-            for site, (size_in, size_out, bias) in outside.items()
-        ]
-        for block in range(self.num_layers):
-            places += [
-                Place(f"blocks.{block}.{site}", site, site, size_in, size_out, bias, block)
-                for site, (size_in, size_out, bias) in inside.items()
-            ]
-        return places
+        blocks = self.distinct_blocks or self.num_layers
+        spots = self.row.spots([blocks] * len(self.row.stacks), self.gated)
+        # A pooler may be missing (roberta) or be there in some checkpoints only.
+        return [self._place(spot) for spot in spots if spot.site != "pooler" or self.pooler]
+
+    def _place(self, spot: Spot) -> Place:
+        size_in, size_out = self._sizes(spot)
+        return Place(
+            key=spot.key,
+            site=spot.site,
+            name=spot.name,
+            size_in=size_in,
+            size_out=size_out,
+            bias=spot.site in self.biased,
+            block=spot.block,
+            method=spot.method,
+            pre_norm=self.row.pre_norm,
+        )
+
+    def _sizes(self, spot: Spot) -> tuple[int, int]:
+        if spot.site == "position_embedding" and spot.block is not None:
+            return 0, 0  # rotary: no table
+        h, i, e = self.hidden_dim, self.intermediate_dim, self.embedding_dim
+        heads, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        return {
+            "query": (h, heads),
+            "key": (h, kv),
+            "value": (h, kv),
+            "attention_output": (heads, h),
+            "attention": (heads, kv),
+            "ffn_gate": (h, i),
+            "ffn_intermediate": (h, i),
+            "ffn_output": (i, h),
+            "token_embedding": (self.vocabulary_size, e),
+            "position_embedding": (0, 0),
+            "position_embedding": (self.max_sequence_length, e),
+            # BART's are behind the embedding of full width, ALBERT's before its projection.
+            "embeddings_norm": (e, e),
+            "attention_norm": (h, h),
+            "ffn_norm": (h, h),
+            "final_norm": (h, h),
+            "pooler": (h, h),
+            "block": (0, 0),
+        }[spot.site]
 
     @classmethod
     def of(cls, backbone: Any) -> Dims:
-        """Reads the sizes off a built KerasHub encoder."""
+        """Reads the sizes off a built KerasHub backbone."""
+        row = family_of(backbone)
+
+        def size(*names: str, default: Any = 0) -> Any:
+            found = [getattr(backbone, name, None) for name in names]
+            return next((value for value in found if value is not None), default)
+
+        heads = size("num_heads", "num_query_heads")
+        intermediate = size("intermediate_dim", "mlp_dim")
+        positions, patch = size("max_sequence_length"), 0
+        if row.name == "gemma":
+            intermediate //= 2  # KerasHub counts both halves of the gated part
+        if row.name == "deberta-v2":
+            positions = 0  # its length only scales the relative buckets
+        if row.name == "vit":
+            embedding = backbone.get_layer("vit_patching_and_embedding")
+            positions, kernel = embedding.num_positions, embedding.patch_embedding.kernel
+            patch = int(kernel.shape[0] * kernel.shape[1] * kernel.shape[2])
+        tokens = getattr(backbone, "token_embedding", None)
+        blocks = len(row.block_lists(backbone)[0])
         return cls(
+            family=row.name,
             num_layers=backbone.num_layers,
             hidden_dim=backbone.hidden_dim,
-            intermediate_dim=backbone.intermediate_dim,
-            num_heads=backbone.num_heads,
-            vocabulary_size=backbone.vocabulary_size,
-            max_sequence_length=backbone.max_sequence_length,
-            num_segments=getattr(backbone, "num_segments", 0),
-            pooler=hasattr(backbone, "pooled_dense"),
+            intermediate_dim=intermediate,
+            num_heads=heads,
+            vocabulary_size=size("vocabulary_size", "vocab_size"),
+            max_sequence_length=positions,
+            num_segments=size("num_segments"),
+            pooler=row.pooler is not None,
+            num_kv_heads=size("num_key_value_heads", default=heads),
+            head_dim=size("head_dim", "key_value_dim", default=backbone.hidden_dim // heads),
+            embedding_dim=size("embedding_dim", default=backbone.hidden_dim),
+            distinct_blocks=blocks if row.name == "albert" else 0,
+            gated=row.is_gated(backbone),
+            biased=_biased(row, backbone),
+            tied_embeddings=bool(getattr(tokens, "tie_weights", True)),
+            relative_positions=2 * size("bucket_size"),
+            patch_dim=patch,
+            post_norms=bool(size("use_post_ffw_norm")),
         )
 
     @property
@@ -88,15 +181,44 @@ class Dims(BaseModel):
     @property
     def trunk_parameters(self) -> int:
         """Parameters of embeddings, blocks and pooler."""
-        h, i = self.hidden_dim, self.intermediate_dim
-        embeddings = (
-            h * (self.vocabulary_size + self.max_sequence_length + self.num_segments) + 2 * h
-        )
-        attention = 4 * (h * h + h)
-        feedforward = h * i + i + i * h + h
-        norms = 2 * 2 * h
-        return (
-            embeddings
-            + self.num_layers * (attention + feedforward + norms)
-            + self.pooler_parameters
-        )
+        return sum(map(_count, self.places())) + self._outside_places
+
+    @property
+    def _outside_places(self) -> int:
+        """Parameters of the layers at which no adapter stands."""
+        h, e, row = self.hidden_dim, self.embedding_dim, self.row
+        blocks = len(row.stacks) * (self.distinct_blocks or self.num_layers)
+        count = e * self.num_segments
+        if not self.tied_embeddings:
+            count += self.vocabulary_size * h
+        if row.name == "albert" or (row.name == "electra" and e != h):
+            count += e * h + h  # from the embedding to the residual stream
+        if row.name == "deberta-v2":
+            count += self.relative_positions * h + 2 * h  # and a layer norm
+        if row.name == "t5":
+            count += 2 * _T5_BUCKETS * self.num_heads
+        if row.name == "qwen3":
+            count += blocks * 2 * self.head_dim  # norms of queries and keys
+        if row.name == "vit":
+            # Patches with their bias, the class token, positions.
+            count += (self.patch_dim + 2 + self.max_sequence_length) * h
+        if self.post_norms:
+            count += blocks * 2 * h
+        return count
+
+
+def _biased(row: Family, backbone: Any) -> tuple[str, ...]:
+    """The sites that have a bias, in the order of the family's row where they are its own."""
+    found = {place.site for place in row.places(backbone) if place.bias}
+    missing = {place.site for place in row.places(backbone)} - found
+    kept = tuple(site for site in row.biased if site not in missing)
+    return (*kept, *sorted(found - set(kept)))
+
+
+def _count(place: Place) -> int:
+    if place.site in LINEAR_SITES:
+        return place.size_out * (place.size_in + place.bias)
+    if place.site in NORM_SITES:
+        return place.size_out * (1 + place.bias)
+    table = place.site in ("token_embedding", "position_embedding")
+    return place.size_in * place.size_out if table else 0

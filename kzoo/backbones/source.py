@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kzoo.backbones.dims import Dims
 from kzoo.errors import WeightsError
@@ -44,7 +44,7 @@ class BackboneSource(BaseModel):
     Args:
         name: How recipes refer to it.
         summary: One line for people.
-        family: `bert`, `roberta` or `distilbert`.
+        family: A name of `kzoo.backbones.families.FAMILIES`.
         dims: Sizes, checked against what is loaded.
         license: SPDX name of the weights' license.
         source: Where the weights were published.
@@ -72,6 +72,14 @@ class BackboneSource(BaseModel):
     max_tokens: int = 512
     pooling: Pooling = Pooling()
     lineage: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _family_of_dims(cls, data: Any) -> Any:
+        """The family is said once, not again under `dims`."""
+        if isinstance(data, dict) and isinstance(data.get("dims"), dict) and "family" in data:
+            return {**data, "dims": {"family": data["family"], **data["dims"]}}
+        return data
 
     def package_folder(self) -> Path | None:
         """The folder inside the installed package, or None where it is not installed."""
