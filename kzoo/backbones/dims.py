@@ -118,7 +118,6 @@ class Dims(BaseModel):
             "ffn_intermediate": (h, i),
             "ffn_output": (i, h),
             "token_embedding": (self.vocabulary_size, e),
-            "position_embedding": (0, 0),
             "position_embedding": (self.max_sequence_length, e),
             # BART's are behind the embedding of full width, ALBERT's before its projection.
             "embeddings_norm": (e, e),

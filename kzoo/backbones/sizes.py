@@ -39,6 +39,9 @@ def layer_sizes(layer: Any) -> tuple[int, int, bool]:
         return size_in, size_out, layer.bias is not None
     if hasattr(layer, "embeddings") and hasattr(layer, "output_dim"):
         return int(layer.input_dim), int(layer.output_dim), False
+    if hasattr(layer, "position_embeddings"):
+        rows, width = (int(size) for size in layer.position_embeddings.shape)
+        return rows, width, False
     if kind.endswith(("Norm", "Normalization")):
         weights = [v for v in layer.weights if v.path.rpartition("/")[2] != "beta"]
         size = int(weights[0].shape[0])
