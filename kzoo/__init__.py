@@ -18,6 +18,10 @@ _WHERE = {
     "Model": "kzoo.models.base:Model",
     "TextClassifier": "kzoo.models.classifier:TextClassifier",
     "TextEncoder": "kzoo.retrieval.text_encoder:TextEncoder",
+    **{
+        block: f"kzoo.adapters.composition:{block}"
+        for block in ("Stack", "Average", "Split", "BatchSplit", "Fuse", "PerRow", "Parallel")
+    },
     "Distiller": "kzoo.distillation.distiller:Distiller",
 }
 _PACKAGES = (

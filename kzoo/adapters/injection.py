@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kzoo.adapters.composition import Block
 from kzoo.adapters.config import AdapterConfig, Building
-from kzoo.adapters.layers.site import AdapterLayer, AdapterSite, AdapterStore
+from kzoo.adapters.layers.site import AdapterLayer
+from kzoo.adapters.rows import RowIds
+from kzoo.adapters.site import AdapterSite
+from kzoo.adapters.store import AdapterStore
 from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed
 
@@ -23,12 +27,14 @@ class Sites:
 
     Attributes:
         store: The Keras layer that owns the adapters; the model has to track it.
+        ids: Which row of the running batch has which adapter.
         attached: Key of a place -> its site, while it has adapters.
     """
 
     def __init__(self, places: Sequence[Place]) -> None:
         self.places = list(places)
         self.store = AdapterStore()
+        self.ids = RowIds()
         self.attached: dict[str, AdapterSite] = {}
         self._shared: dict[str, tuple[Any, ...]] = {}
 
@@ -59,7 +65,7 @@ class Sites:
         for place, layer in built:
             site = self.attached.get(place.key)
             if site is None:
-                site = self.attached[place.key] = AdapterSite(place)
+                site = self.attached[place.key] = AdapterSite(place, self.ids)
             site.layers[name] = (*site.layers.get(name, ()), layer)
         return layers
 
@@ -69,15 +75,14 @@ class Sites:
         del self._shared[name]
         for key, site in list(self.attached.items()):
             site.layers.pop(name, None)
-            site.active = tuple(other for other in site.active if other != name)
             if not site.layers:
                 site.detach()
                 del self.attached[key]
 
-    def activate(self, names: Sequence[str]) -> None:
-        """Makes exactly these adapters act, the first one innermost."""
+    def activate(self, composition: str | Block | None) -> None:
+        """Makes exactly this composition act."""
         for site in self.attached.values():
-            site.active = tuple(name for name in names if name in site.layers)
+            site.active = composition
 
     def set_trainable(self, name: str, trainable: bool) -> None:
         """Whether an adapter's own variables are trained."""

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from kzoo.adapters.composition import Block, Stack, compose, parse_composition
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
+from kzoo.adapters.folding import Folded
 from kzoo.adapters.injection import Sites
 from kzoo.backbones.trunk import fingerprint
 from kzoo.errors import AdapterError, did_you_mean
@@ -47,7 +49,8 @@ class Adapters:
     def __init__(self, model: Adaptable) -> None:
         self._model = model
         self._configs: dict[str, AdapterConfig] = {}
-        self._active: tuple[str, ...] = ()
+        self._active: str | Block | None = None
+        self._folded = Folded()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._configs)
@@ -59,12 +62,24 @@ class Adapters:
         return name in self._configs
 
     def __repr__(self) -> str:
-        return f"<Adapters {list(self._configs)}, active {list(self._active)}>"
+        return f"<Adapters {list(self._configs)}, active {list(self.active)}>"
 
     @property
     def active(self) -> tuple[str, ...]:
-        """Names of the acting adapters, the innermost first."""
+        """Names of the acting adapters, from the innermost or the left."""
+        if self._active is None:
+            return ()
+        return tuple(self._active.names()) if isinstance(self._active, Block) else (self._active,)
+
+    @property
+    def composition(self) -> str | Block | None:
+        """How the active adapters act together."""
         return self._active
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """Names of the adapters that are folded into the trunk's weights."""
+        return self._folded.names
 
     @property
     def configs(self) -> Mapping[str, AdapterConfig]:
@@ -96,38 +111,88 @@ class Adapters:
         model.sites.add(name, parsed, model.seed)
         self._configs[name] = parsed
         if activate:
-            self._set_active((name,))
+            self._set_active(name)
         else:
             self._set_active(self._active)
 
-    def activate(self, *names: str) -> None:
-        """Makes exactly these adapters act; with several, the first is innermost.
+    def activate(self, *adapters: str | Block) -> None:
+        """Makes exactly these adapters act.
+
+        Args:
+            adapters: One name or block, such as `kzoo.Average("a", "b")`; several are a `Stack`,
+                the first innermost.
 
         Raises:
-            AdapterError: A name is not known or given twice.
+            AdapterError: A name is not known, given twice, or merged.
         """
-        if not names:
-            raise AdapterError("`names` is empty. Use deactivate() to switch all adapters off.")
+        if not adapters:
+            raise AdapterError("`adapters` is empty. Use deactivate() to switch all adapters off.")
+        chosen = adapters[0] if len(adapters) == 1 else compose(Stack, *adapters)
+        chosen = parse_composition(chosen)
+        names = list(chosen.names()) if isinstance(chosen, Block) else [chosen]
         for name in names:
             self._require(name)
-        if len(set(names)) != len(names):
-            raise AdapterError(f"`names` must be different. Received: {list(names)}")
-        self._set_active(names)
+            if name in self._folded:
+                raise AdapterError(f"`{name}` is merged into the trunk. Unmerge it first.")
+        if isinstance(chosen, Stack) and len(set(names)) != len(names):
+            raise AdapterError(f"`adapters` must be different. Received: {names}")
+        self._set_active(chosen)
 
     def deactivate(self) -> None:
         """Switches all adapters off; the trunk's outputs are the original ones, bit for bit."""
-        self._set_active(())
+        self._set_active(None)
 
     def delete(self, name: str) -> None:
-        """Removes an adapter and its variables.
+        """Removes an adapter and its variables; a composition that needs it is switched off.
 
         Raises:
-            AdapterError: The name is not known.
+            AdapterError: The name is not known, or the adapter is merged.
         """
         self._require(name)
+        if name in self._folded:
+            raise AdapterError(f"`{name}` is merged into the trunk. Unmerge it first.")
+        left = tuple(other for other in self.active if other != name)
+        plain = all(isinstance(child, str) for child in getattr(self._active, "children", ()))
         self._model.sites.remove(name)
         del self._configs[name]
-        self._set_active(tuple(other for other in self._active if other != name))
+        if len(left) == len(self.active):
+            self._set_active(self._active)
+        elif isinstance(self._active, Stack) and plain and left:
+            self._set_active(left[0] if len(left) == 1 else compose(Stack, *left))
+        else:
+            self._set_active(None)
+
+    def merge(self, name: str) -> None:
+        """Folds an adapter into the trunk's weights: the same outputs at the trunk's own speed.
+
+        Raises:
+            AdapterError: The name is not known, already merged, holds NaN, or its method is no
+                linear change of weights. Nothing has changed then.
+        """
+        self._require(name)
+        if name in self._folded:
+            raise AdapterError(f"`{name}` is merged already.")
+        self._folded.put_in(name, [layer for _, layer in self._model.sites.layers(name)])
+        self._set_active(None if name in self.active else self._active)
+
+    def unmerge(self, name: str) -> None:
+        """Restores the trunk's weights bit for bit and makes the adapter the only active one.
+
+        Raises:
+            AdapterError: It is not merged, or others were merged over it.
+        """
+        self._folded.take_out(name)
+        self._set_active(name)
+
+    def merge_and_unload(self, name: str) -> None:
+        """Folds an adapter into the trunk's weights for good and deletes it.
+
+        Raises:
+            AdapterError: As `merge`.
+        """
+        self.merge(name)
+        self._folded.keep(name)
+        self.delete(name)
 
     def variables(self, name: str) -> dict[str, Any]:
         """An adapter's Keras variables by file key, from the input upwards."""
@@ -135,8 +200,8 @@ class Adapters:
         return self._model.sites.variables(name)
 
     def trunk_fingerprint(self) -> str:
-        """sha256 of the trunk's weights as they are now."""
-        return fingerprint(self._model.trunk_variables)
+        """sha256 of the trunk's weights, merged adapters taken out."""
+        return fingerprint([self._folded.original(v) for v in self._model.trunk_variables])
 
     def save(self, name: str, path: str | Path, with_head: bool = True) -> None:
         """Writes one adapter, and by default the head it was trained with, as a folder.
@@ -220,7 +285,7 @@ class Adapters:
             self._set_active(before)
             raise
         if activate:
-            self._set_active((name,))
+            self._set_active(name)
         return name
 
     def summary(self, print_fn: Any = None) -> list[dict[str, Any]]:
@@ -235,7 +300,7 @@ class Adapters:
                 "method": config.method,
                 "sites": ", ".join(site for part in config.parts for site in part.sites),
                 "parameters": sum(math.prod(v.shape) for v in self._model.sites.trainable(name)),
-                "active": name in self._active,
+                "active": name in self.active,
             }
             for name, config in self._configs.items()
         ]
@@ -249,11 +314,33 @@ class Adapters:
         (print_fn or Console().print)(table)
         return rows
 
-    def _set_active(self, names: tuple[str, ...]) -> None:
-        self._model.sites.activate(names)
-        self._active = tuple(names)
+    def state(self) -> dict[str, Any]:
+        """JSON-ready: configurations, composition and what is merged."""
+        active = self._active
+        return {
+            "configs": [
+                {"name": name, "config": config.model_dump(mode="json")}
+                for name, config in self._configs.items()
+            ],
+            "active": active.to_dict() if isinstance(active, Block) else active,
+            "merged": list(self.merged),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Adds the adapters of `state` to a model without any; values are not in it."""
+        for adapter in state["configs"]:
+            self.add(adapter["name"], adapter["config"], activate=False)
+        if state["active"] is not None:
+            self.activate(parse_composition(state["active"]))
+        for name in state["merged"]:
+            self._folded.mark(name)
+
+    def _set_active(self, composition: str | Block | None) -> None:
+        self._active = composition
+        self._model.sites.activate(composition)
+        acting = self.active
         for name in self._configs:  # only what acts is trained
-            self._model.sites.set_trainable(name, name in names)
+            self._model.sites.set_trainable(name, name in acting)
         self._model.adapters_changed()
 
     def _trunk_facts(self) -> dict[str, Any]:

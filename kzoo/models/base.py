@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import keras
 import numpy as np
 
+from kzoo.adapters.composition import Parallel, PerRow
 from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
+from kzoo.adapters.rows import ROW_INPUT, by_child, every_child, row_ids
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import family_named
@@ -134,6 +136,36 @@ class Model(keras.Model):  # type: ignore[misc]
     def accept_head(self, facts: dict[str, Any]) -> None:
         """Makes the head fit facts that `head_state` of another model returned."""
 
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Runs the graph.
+
+        Args:
+            inputs: The backbone's inputs by name; with `kzoo.PerRow` active also `adapter_ids`,
+                int32 (rows,): number of the child, -1 for no adapter.
+            training: Whether dropout is on.
+            mask: As in Keras.
+        """
+        active = self.adapters.composition
+        ids = None
+        if isinstance(inputs, Mapping) and ROW_INPUT in inputs:
+            inputs = dict(inputs)
+            ids = inputs.pop(ROW_INPUT)
+        if isinstance(active, Parallel):
+            inputs, ids = every_child(active, inputs)
+        elif isinstance(active, PerRow) and ids is None:
+            raise InputError(
+                "The composition PerRow needs to know each row's adapter: pass `adapter_names=` to "
+                f"predict, fit or prepare, or the input `{ROW_INPUT}`."
+            )
+        elif ids is not None and not isinstance(active, PerRow):
+            raise InputError(
+                "`adapter_names` needs the composition kzoo.PerRow. "
+                "Run: model.adapters.activate(kzoo.PerRow('a', 'b'))"
+            )
+        with self.sites.ids.during(ids):
+            outputs = super().call(inputs, training=training, mask=mask)
+        return by_child(active, outputs) if isinstance(active, Parallel) else outputs
+
     # --- Data ------------------------------------------------------------------------------
 
     def is_text(self, x: Any) -> bool:
@@ -150,6 +182,7 @@ class Model(keras.Model):  # type: ignore[misc]
         first_epoch: int = 0,
         few_shapes: bool = True,
         by_length: bool = False,
+        adapter_names: Sequence[str] | None = None,
     ) -> Any:
         """Turns raw text and labels into batches that Keras can fit on.
 
@@ -165,6 +198,7 @@ class Model(keras.Model):  # type: ignore[misc]
             few_shapes: A handful of padded lengths, as XLA wants them; else as little padding as
                 can be.
             by_length: Order the rows by length, for scores that do not depend on the order.
+            adapter_names: The adapter of each row, or `__base__`; with `kzoo.PerRow` active.
 
         Returns:
             tf.data.Dataset of (inputs[, labels[, weights]]).
@@ -199,7 +233,13 @@ class Model(keras.Model):  # type: ignore[misc]
             order=np.argsort(encoded.lengths, kind="stable") if by_length else None,
             first_epoch=first_epoch,
             few_shapes=few_shapes,
+            by_row=self._row_inputs(adapter_names, len(rows.texts)),
         )
+
+    def _row_inputs(self, names: Sequence[str] | None, rows: int) -> dict[str, Any]:
+        if names is None:
+            return {}
+        return {ROW_INPUT: row_ids(self.adapters.composition, names, rows)}
 
     def label_ids(self, rows: Rows) -> np.ndarray[Any, Any]:
         """Labels as Keras wants them: (n,) array."""
@@ -218,8 +258,12 @@ class Model(keras.Model):  # type: ignore[misc]
         verbose: Any = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        adapter_names: Sequence[str] | None = None,
     ) -> Any:
-        """As `keras.Model.predict`, on raw text too; rows come back in the order given."""
+        """As `keras.Model.predict`, on raw text too; rows come back in the order given.
+
+        `adapter_names` is the adapter of each row, or `__base__`, with `kzoo.PerRow` active.
+        """
         if not self.is_text(x):
             return super().predict(x, batch_size, verbose, steps, callbacks)
         if is_text_dataset(x):
@@ -235,7 +279,12 @@ class Model(keras.Model):  # type: ignore[misc]
         order = np.argsort(encoded.lengths, kind="stable")
         size = batch_size or self.spec.training.batch_size
         dataset = batches(
-            self.text, encoded, batch_size=size, order=order, few_shapes=self.jit_compile
+            self.text,
+            encoded,
+            batch_size=size,
+            order=order,
+            few_shapes=self.jit_compile,
+            by_row=self._row_inputs(adapter_names, len(encoded)),
         )
         found = super().predict(dataset, None, verbose, steps, callbacks)
         back = np.argsort(order, kind="stable")
@@ -253,11 +302,7 @@ class Model(keras.Model):  # type: ignore[misc]
                 "tokenizer_json": self.text.tokenizer_json,
                 "origin": self.origin,
             },
-            "adapters": [
-                {"name": name, "config": config.model_dump(mode="json")}
-                for name, config in self.adapters.configs.items()
-            ],
-            "active_adapters": list(self.adapters.active),
+            "adapters": self.adapters.state(),
         }
 
     @classmethod
@@ -273,10 +318,7 @@ class Model(keras.Model):  # type: ignore[misc]
             origin=facts["origin"],
         )
         model = cls(trunk, ModelSpec(**config["spec"]), name=config["name"])
-        for adapter in config["adapters"]:
-            model.adapters.add(adapter["name"], adapter["config"], activate=False)
-        if config["active_adapters"]:
-            model.adapters.activate(*config["active_adapters"])
+        model.adapters.restore(config["adapters"])
         return model
 
 

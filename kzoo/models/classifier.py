@@ -21,6 +21,7 @@ from kzoo.models.pooling import pooled
 from kzoo.models.spec import ModelSpec
 from kzoo.seeds import derive_seed
 from kzoo.training.batches import is_text_dataset
+from kzoo.training.optimizer import default_optimizer
 from kzoo.training.schedule import WarmupLinearDecay
 from kzoo.training.xla import resolve_jit
 
@@ -172,7 +173,7 @@ class TextClassifier(Model):
         }
         self._recipe_schedule = optimizer is None
         if optimizer is None:
-            optimizer = self._default_optimizer(learning_rate)
+            optimizer = default_optimizer(self.spec.training, learning_rate)
         elif learning_rate is not None:
             raise InputError("`learning_rate` belongs to the default optimizer; pass one of both.")
         if metrics is None and weighted_metrics is None:
@@ -188,18 +189,6 @@ class TextClassifier(Model):
             jit_compile=resolve_jit(jit_compile),
             **kwargs,
         )
-
-    def _default_optimizer(self, learning_rate: float | None) -> Any:
-        training = self.spec.training
-        options = {
-            "learning_rate": learning_rate or training.learning_rate,
-            "global_clipnorm": training.clip_norm,
-        }
-        if not training.weight_decay:
-            return keras.optimizers.Adam(**options)
-        optimizer = keras.optimizers.AdamW(weight_decay=training.weight_decay, **options)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-        return optimizer
 
     def fit(
         self,
@@ -231,7 +220,7 @@ class TextClassifier(Model):
             shuffle: A new order in each epoch, by length buckets.
             class_weight: Class id or label name -> weight.
             sample_weight: float (n,).
-            **kwargs: Passed on.
+            **kwargs: `adapter_names` (see `prepare`); others are passed on.
 
         Returns:
             The Keras History.
@@ -257,9 +246,9 @@ class TextClassifier(Model):
             first_epoch = kwargs.get("initial_epoch", 0)
             if not self.compiled:
                 self.compile()
-            x = self.prepare(
-                x, y, sample_weight, batch_size, shuffle, first_epoch, few_shapes=self.jit_compile
-            )
+            names = kwargs.pop("adapter_names", None)
+            options = {"few_shapes": self.jit_compile, "adapter_names": names}
+            x = self.prepare(x, y, sample_weight, batch_size, shuffle, first_epoch, **options)
             y = sample_weight = batch_size = None
             validation_split = 0.0
             shuffle = False  # done; Keras would warn that it cannot
@@ -326,9 +315,9 @@ class TextClassifier(Model):
             self._classes()
             if not self.compiled:
                 self.compile()
-            x = self.prepare(
-                x, y, sample_weight, batch_size, few_shapes=self.jit_compile, by_length=True
-            )
+            names = kwargs.pop("adapter_names", None)
+            options = {"few_shapes": self.jit_compile, "adapter_names": names}
+            x = self.prepare(x, y, sample_weight, batch_size, by_length=True, **options)
             y = sample_weight = batch_size = None
         return super().evaluate(
             x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ def batches(
     order: NDArray[Any] | None = None,
     first_epoch: int = 0,
     few_shapes: bool = True,
+    by_row: Mapping[str, NDArray[Any]] | None = None,
 ) -> Any:
     """A dataset of (inputs, *columns) from tokenised texts.
 
@@ -46,6 +47,7 @@ def batches(
         first_epoch: Number of the first shuffled order; more than 0 in a resumed training.
         few_shapes: A handful of padded lengths, for a step that XLA compiles anew for each. Where
             it does not, every length that occurs may be one, which pads almost nothing.
+        by_row: Further inputs of the model by name, arrays of n rows.
 
     Returns:
         tf.data.Dataset with known cardinality; inputs are a dict of int32 (batch, length).
@@ -53,6 +55,7 @@ def batches(
     choose = choose_buckets if few_shapes else every_length
     buckets = choose(encoded.lengths, text.max_tokens)
     epoch = first_epoch
+    further = dict(by_row or {})
 
     def generate() -> Iterator[Any]:
         nonlocal epoch
@@ -63,10 +66,14 @@ def batches(
         else:
             plan = ordered_batches(encoded.lengths, buckets, batch_size, order)
         for rows, length in plan:
-            inputs = text.pad(encoded, rows, length)
+            inputs = {
+                **text.pad(encoded, rows, length),
+                **{name: values[rows] for name, values in further.items()},
+            }
             yield (inputs, *(column[rows] for column in columns)) if columns else inputs
 
     inputs = {name: tf.TensorSpec((None, None), tf.int32) for name in text.family.inputs}
+    inputs |= {name: tf.TensorSpec((None,), tf.as_dtype(v.dtype)) for name, v in further.items()}
     others = [tf.TensorSpec((None, *c.shape[1:]), tf.as_dtype(c.dtype)) for c in columns]
     dataset = tf.data.Dataset.from_generator(
         generate, output_signature=(inputs, *others) if columns else inputs

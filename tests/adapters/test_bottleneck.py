@@ -37,7 +37,7 @@ def test_pfeiffer_uses_the_norm_twice(function, tiny_trunk):
     layer = sites.add("a", config)[0]
     for variable in layer.weights:
         variable.assign(RNG.normal(0, 0.5, variable.shape))
-    sites.activate(["a"])
+    sites.activate("a")
     site = tiny_trunk.backbone.transformer_layers[0]._feedforward_layer_norm
     z = RNG.normal(size=(2, 3, 16)).astype("float32")  # z = x + h
     u = norm(z, site)
@@ -54,7 +54,7 @@ def test_houlsby_stands_before_the_residual(tiny_trunk):
     for layer in layers:
         for variable in layer.weights:
             variable.assign(RNG.normal(0, 0.5, variable.shape))
-    sites.activate(["a"])
+    sites.activate("a")
     site = tiny_trunk.backbone.transformer_layers[1]._feedforward_output_dense
     x = RNG.normal(size=(2, 3, 32)).astype("float32")
     y = x @ np.asarray(site.kernel) + np.asarray(site.bias)

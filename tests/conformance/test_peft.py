@@ -130,7 +130,7 @@ def test_lora_equals_peft(targets, modules, tmp_path):
     config = LoraConfig(method="lora", r=3, alpha=12, targets=targets)
     sites = Sites(trunk.family.places(trunk.backbone))
     layers = sites.add("a", config)
-    sites.activate(["a"])
+    sites.activate("a")
     names = {
         "query": "attention.self.query",
         "value": "attention.self.value",

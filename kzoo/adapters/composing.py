@@ -1,0 +1,104 @@
+"""Runs a composition at one sublayer; what each block means stands in `composition.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import keras
+
+from kzoo.adapters.composition import (
+    Average,
+    BatchSplit,
+    Block,
+    Fuse,
+    Parallel,
+    PerRow,
+    Split,
+    Stack,
+)
+from kzoo.adapters.layers.site import AdapterLayer, Function
+from kzoo.adapters.rows import RowIds, by_row, once
+from kzoo.errors import AdapterError
+
+Layers = Mapping[str, Sequence[AdapterLayer]]
+
+
+def around(node: str | Block, layers: Layers, inner: Function, ids: RowIds) -> Function:
+    """The function `inner` with a composition around it.
+
+    Args:
+        node: A name or a block.
+        layers: Name -> what that adapter has at this sublayer; names without any are identities.
+        inner: What stands below.
+        ids: Which row of the batch has which adapter, for `PerRow` and `Parallel`.
+    """
+    if isinstance(node, str):
+        for layer in layers.get(node, ()):
+            inner = partial(layer.apply, inner)
+        return inner
+    if not any(layers.get(name) for name in node.names()):
+        return inner
+    if isinstance(node, Stack):
+        for child in node.children:
+            inner = around(child, layers, inner, ids)
+        return inner
+    if isinstance(node, (PerRow, Parallel)):
+        return by_row(node.children, layers, inner, ids, around)
+    inner = once(inner)
+    functions = [around(child, layers, inner, ids) for child in node.children]
+    if isinstance(node, Average):
+        return lambda x: _weighted(node.shares(), [function(x) for function in functions])
+    if isinstance(node, Split):
+        return lambda x: _sliced(functions, node.splits, x, axis=1)
+    if isinstance(node, BatchSplit):
+        return lambda x: _sliced(functions, node.batch_sizes, x, axis=0)
+    assert isinstance(node, Fuse)
+    raise AdapterError("Fuse is not wired yet")
+
+
+def _weighted(weights: Sequence[float], outputs: Sequence[Any]) -> Any:
+    def mean(*values: Any) -> Any:
+        return sum(weight * value for weight, value in zip(weights, values, strict=True))
+
+    return keras.tree.map_structure(mean, *outputs)
+
+
+def _sliced(functions: Sequence[Function], sizes: Sequence[int], x: Any, axis: int) -> Any:
+    if axis == 1 and not hasattr(x, "shape"):
+        raise AdapterError(
+            "`Split` gives stretches of tokens to adapters and cannot hold one that acts inside "
+            "of the attention (prefix tuning). Use BatchSplit or PerRow."
+        )
+    tensors = [t for t in keras.tree.flatten(x) if hasattr(t, "shape")]
+    total = keras.ops.shape(tensors[0])[axis]
+    starts, stops = _bounds(sizes, total)
+    outputs = []
+    for function, start, stop in zip(functions, starts, stops, strict=True):
+        part = keras.tree.map_structure(partial(_slice, start=start, stop=stop, axis=axis), x)
+        outputs.append(function(part))
+    return keras.tree.map_structure(
+        lambda *values: keras.ops.concatenate(values, axis=axis), *outputs
+    )
+
+
+def _bounds(sizes: Sequence[int], total: Any) -> tuple[list[Any], list[Any]]:
+    known = sum(size for size in sizes if size > 0)
+    if isinstance(total, int) and (known > total or (-1 not in sizes and known != total)):
+        raise AdapterError(
+            f"The parts {list(sizes)} of the composition do not fill {total} tokens or rows. "
+            "Use -1 for the part that takes what is left."
+        )
+    starts, stops, position = [], [], 0
+    for size in sizes:
+        starts.append(position)
+        position = position + (total - known if size == -1 else size)
+        stops.append(position)
+    return starts, stops
+
+
+def _slice(value: Any, start: Any, stop: Any, axis: int) -> Any:
+    if not hasattr(value, "shape") or len(value.shape) <= axis or value.shape[axis] == 1:
+        return value  # flags, and masks that hold for every row
+    return value[start:stop] if axis == 0 else value[:, start:stop]
