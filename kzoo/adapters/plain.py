@@ -9,17 +9,21 @@ import keras
 
 from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
+from kzoo.backbones.families import FAMILIES, family_of
 from kzoo.backbones.places import Place
 from kzoo.backbones.sizes import layer_sizes
+from kzoo.backbones.trunk import set_trainable
 from kzoo.errors import AdapterError
 
 
 def adapt(model: Any, seed: int = 0) -> Adapters:
     """Freezes a Keras model and returns the manager that adds adapters to its layers.
 
-    Every dense, embedding and norm layer is a place under its own name (`dense_1`; inside of other
-    layers `encoder.dense_1`), to be used in `targets`. Fit the model as before; what is trained
-    are the adapters. The adapters are saved with `adapters.save`, not in the model's `.keras`.
+    In a KerasHub backbone, or a KerasHub task such as `GPT2CausalLM`, the places are those of its
+    family (`query`, `ffn_output`, ...), a task's head stays trainable, and `generate` uses the
+    adapters. In any other model every dense, embedding and norm layer is a place under its own
+    name (`dense_1`; inside of other layers `encoder.dense_1`), to be used in `targets`. Fit the
+    model as before. The adapters are saved with `adapters.save`, not in the model's `.keras`.
 
     Args:
         model: A built Keras model or layer.
@@ -40,19 +44,34 @@ def adapt(model: Any, seed: int = 0) -> Adapters:
             "`model` must be a built Keras model: call it once on data, or give it an Input. "
             f"Received: {type(model).__name__}"
         )
-    places = list(_places(model, ""))
+    if isinstance(getattr(model, "adapters", None), Adapters):
+        raise AdapterError("`model` has adapters already: use `model.adapters`.")
+    trunk = _backbone_of(model)
+    if trunk is not None:
+        places = family_of(trunk).places(trunk)
+        set_trainable(trunk, trainable=False)
+    else:
+        trunk, places = model, list(_places(model, ""))
     if not places:
         raise AdapterError("`model` has no dense, embedding or norm layer to adapt.")
-    host = _Host(model, places, seed)
+    host = _Host(model, trunk, places, seed)
     for variable in host.trunk_variables:
         variable.trainable = False
     model._tracker.unlock()
     model.adapter_store = host.sites.store  # tracked: Keras trains what is in it
-    if isinstance(model, keras.Model):
-        model._tracker.lock()
+    model._tracker.lock()
     manager = Adapters(host)
     object.__setattr__(model, "adapters", manager)
     return manager
+
+
+def _backbone_of(model: Any) -> Any:
+    """The KerasHub backbone that a model is or holds, where its family is known."""
+    names = {family.backbone for family in FAMILIES.values()}
+    for candidate in (model, getattr(model, "backbone", None)):
+        if type(candidate).__name__ in names:
+            return candidate
+    return None
 
 
 def _places(layer: Any, prefix: str) -> Iterator[Place]:
@@ -71,11 +90,11 @@ def _places(layer: Any, prefix: str) -> Iterator[Place]:
 class _Host:
     """What the manager needs to know of a model that knows nothing of adapters."""
 
-    def __init__(self, model: Any, places: list[Place], seed: int) -> None:
+    def __init__(self, model: Any, trunk: Any, places: list[Place], seed: int) -> None:
         self.model = model
         self.seed = seed
-        self.origin = str(model.name)
-        self.trunk_variables = list(model.weights)
+        self.origin = str(trunk.name)
+        self.trunk_variables = list(trunk.weights)
         self.sites = Sites(places)
 
     def trunk_facts(self) -> dict[str, Any]:
@@ -83,13 +102,15 @@ class _Host:
         return {"model": type(self.model).__name__}
 
     def adapters_changed(self) -> None:
-        """Compiled functions would answer for the old graph; the optimizer has to be made anew."""
+        """Compiled functions answer for the old graph; the optimizer knows the old variables."""
         model = self.model
         if not isinstance(model, keras.Model):
             return
         model.train_function = model.test_function = model.predict_function = None
-        if model.compiled:
-            model.compile_from_config(model.get_compile_config())
+        if hasattr(model, "generate_function"):
+            model.generate_function = None
+        if model.compiled and model.optimizer is not None:
+            model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
 
     def head_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """There is no head beside the model."""
