@@ -19,7 +19,7 @@ from kzoo.seeds import derive_seed
 
 _METHODS: dict[str, tuple[type[AdapterConfig], dict[str, Any]]] = {}
 
-_STRING = re.compile(r"^\s*(?P<method>[\w-]+)\s*(?:\[(?P<options>.*)\])?\s*$")
+_STRING = re.compile(r"^\s*(?P<method>[\w+-]+)\s*(?:\[(?P<options>.*)\])?\s*$")
 
 
 class AdapterConfig(BaseModel):
@@ -37,6 +37,8 @@ class AdapterConfig(BaseModel):
 
     layer: ClassVar[str]  # where the Keras layer lives: "module:class"
     shared_layer: ClassVar[str | None] = None  # the same for what all places share
+    example: ClassVar[str] = ""  # options without which a configuration is not complete
+    listed: ClassVar[bool] = True  # whether tables of methods show it
 
     method: str
     leave_out: tuple[int, ...] = ()
