@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, field_validator
 
-from kzoo.backbones.families import Family
+from kzoo.backbones.family import Family, reach
 from kzoo.errors import WeightsError
 
 # HF names -> Keras activation specs. `gelu` in HF is the erf form.
@@ -55,33 +55,75 @@ class Architecture(BaseModel):
         """Reads an HF `config.json`."""
         facts = {**family.hf_defaults, **config}
         activation = facts[family.hf_activation]
+        if family.name == "t5":  # says two things with one word
+            plain = str(activation).removeprefix("gated-")
+            activation = "gelu_new" if activation == "gated-gelu" else plain
         if activation not in _ACTIVATIONS:
             raise WeightsError(
                 f"`{family.hf_activation}` {activation!r} in config.json is not supported. "
                 f"Supported: {', '.join(_ACTIVATIONS)}."
             )
-        return cls(activation=activation, layer_norm_epsilon=facts["layer_norm_eps"])
+        return cls(activation=activation, layer_norm_epsilon=facts[family.hf_epsilon])
 
     @classmethod
     def of_built(cls, backbone: Any, family: Family) -> Architecture:
-        """Reads what KerasHub built, for checkpoints that come without an HF config."""
+        """Reads what KerasHub built, for checkpoints that come without an HF config.
+
+        Raises:
+            WeightsError: An activation that no HF name stands for.
+        """
         block = family.block_list(backbone)[0]
-        name = getattr(block.activation, "__name__", str(block.activation))
-        known = {"gelu_approximate": "gelu_new", "silu": "silu", "relu": "relu", "tanh": "tanh"}
-        return cls(
-            activation=known.get(name, "gelu"), layer_norm_epsilon=float(block.layer_norm_epsilon)
-        )
+        # KerasHub gives Qwen3's norms of queries and keys another one by mistake.
+        epsilon = float(reach(block, family.stacks[0].sites["attention_norm"]).epsilon)
+        if not family.activation:
+            return cls(activation=_fixed(family), layer_norm_epsilon=epsilon)
+        function = reach(block, family.activation[-1])
+        name = getattr(function, "__name__", str(function))
+        if name not in _BUILT:
+            raise WeightsError(f"The activation {name!r} of {family.backbone} is not supported.")
+        return cls(activation=_BUILT[name], layer_norm_epsilon=epsilon)
 
     def apply(self, backbone: Any, family: Family) -> None:
-        """Sets activation and epsilon on the built layers of `backbone`, in place."""
+        """Sets activation and epsilon on the built layers of `backbone`, in place.
+
+        Raises:
+            WeightsError: The family's activation is part of KerasHub's code and another one.
+        """
+        if not family.activation and _ACTIVATIONS[self.activation] != _ACTIVATIONS[_fixed(family)]:
+            raise WeightsError(
+                f"`activation` of {family.name} can only be {_fixed(family)!r}, which KerasHub "
+                f"wrote into its code. Received: {self.activation!r}"
+            )
         function = _activation(self.activation)
         for block in family.block_list(backbone):
-            block.activation = function
-            block._feedforward_intermediate_dense.activation = function
-            block.layer_norm_epsilon = self.layer_norm_epsilon
-            block._self_attention_layer_norm.epsilon = self.layer_norm_epsilon
-            block._feedforward_layer_norm.epsilon = self.layer_norm_epsilon
-        backbone.embeddings_layer_norm.epsilon = self.layer_norm_epsilon
+            for path in family.activation:
+                owner, _, attribute = path.rpartition(".")
+                setattr(reach(block, owner), attribute, function)
+            if hasattr(block, "layer_norm_epsilon"):
+                block.layer_norm_epsilon = self.layer_norm_epsilon
+        for norm in _norms(backbone):
+            norm.epsilon = self.layer_norm_epsilon
+
+
+# Names of the functions that KerasHub and `apply` put into layers -> HF names.
+_BUILT = {
+    "gelu": "gelu",
+    "gelu_approximate": "gelu_new",
+    "_gelu_tanh": "gelu_new",
+    "silu": "silu",
+    "relu": "relu",
+    "tanh": "tanh",
+}
+
+
+def _fixed(family: Family) -> str:
+    return str(family.hf_defaults[family.hf_activation])
+
+
+def _norms(backbone: Any) -> list[Any]:
+    """All normalisation layers of the trunk, inside attention too; HF gives them one epsilon."""
+    layers = backbone._flatten_layers(include_self=False)
+    return [layer for layer in layers if hasattr(layer, "epsilon")]
 
 
 def _activation(name: str) -> Any:

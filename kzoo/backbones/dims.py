@@ -90,7 +90,7 @@ class Dims(BaseModel):
         return [self._place(spot) for spot in spots if spot.site != "pooler" or self.pooler]
 
     def _place(self, spot: Spot) -> Place:
-        size_in, size_out = self._sizes(spot)
+        size_in, size_out = self._sizes(spot.site, spot.block is not None)
         return Place(
             key=spot.key,
             site=spot.site,
@@ -103,9 +103,7 @@ class Dims(BaseModel):
             pre_norm=self.row.pre_norm,
         )
 
-    def _sizes(self, spot: Spot) -> tuple[int, int]:
-        if spot.site == "position_embedding" and spot.block is not None:
-            return 0, 0  # rotary: no table
+    def _sizes(self, site: str, inside: bool) -> tuple[int, int]:
         h, i, e = self.hidden_dim, self.intermediate_dim, self.embedding_dim
         heads, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         return {
@@ -118,7 +116,8 @@ class Dims(BaseModel):
             "ffn_intermediate": (h, i),
             "ffn_output": (i, h),
             "token_embedding": (self.vocabulary_size, e),
-            "position_embedding": (self.max_sequence_length, e),
+            # Rotary positions, inside the blocks, have no table.
+            "position_embedding": (0, 0) if inside else (self.max_sequence_length, e),
             # BART's are behind the embedding of full width, ALBERT's before its projection.
             "embeddings_norm": (e, e),
             "attention_norm": (h, h),
@@ -126,7 +125,7 @@ class Dims(BaseModel):
             "final_norm": (h, h),
             "pooler": (h, h),
             "block": (0, 0),
-        }[spot.site]
+        }[site]
 
     @classmethod
     def of(cls, backbone: Any) -> Dims:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.backbones.families import Family
+from kzoo.backbones.virtual_tokens import VirtualTokens, framed
 from kzoo.errors import InputError
 
 TextRow = str | tuple[str, str]
@@ -62,27 +62,55 @@ class TextProcessor:
         self.tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
         self.tokenizer.no_padding()  # published files carry their own padding and truncation
         self.tokenizer.no_truncation()
-        special = self.tokenizer.num_special_tokens_to_add(is_pair=True)
-        if max_tokens <= special:
-            raise InputError(
-                f"`max_tokens` must be more than the {special} special tokens of a pair. "
-                f"Received: {max_tokens}"
-            )
-        self.tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+        self.special = int(self.tokenizer.num_special_tokens_to_add(is_pair=True))
+        opened = self.tokenizer.encode("a").special_tokens_mask
+        self._opening = bool(opened) and opened[0] == 1
+        self.use_prompts(())
         pad = self.tokenizer.token_to_id("<pad>" if family.name == "roberta" else "[PAD]")
         self.pad_id: int = 0 if pad is None else int(pad)
 
-    @cached_property
+    def use_prompts(self, prompts: Sequence[VirtualTokens], longest: int | None = None) -> None:
+        """Decides which virtual tokens every input gets from now on.
+
+        Args:
+            prompts: In their order.
+            longest: A limit below `max_tokens`, virtual tokens included.
+
+        Raises:
+            InputError: They leave no room for text. Nothing has changed then.
+        """
+        limit = min(self.max_tokens, longest or self.max_tokens)
+        self._room(prompts, limit)
+        self.prompts, self._limit = tuple(prompts), limit
+
+    def _room(self, prompts: Sequence[VirtualTokens], limit: int) -> int:
+        virtual = sum(prompt.count for prompt in prompts)
+        if limit - virtual <= self.special:
+            raise InputError(
+                f"`max_tokens` must be more than the {self.special} special tokens of a pair"
+                + (f" and the prompt's {virtual}" if virtual else "")
+                + f". Received: {limit}"
+            )
+        return limit - virtual
+
+    @property
     def fingerprint(self) -> str:
         """Equal for processors that give equal ids for every text."""
         facts = f"{self.family.inputs}|{self.max_tokens}|{self.tokenizer_json}"
+        if self.prompts or self._limit != self.max_tokens:
+            facts += f"|{self.prompts}|{self._limit}"
         return hashlib.sha256(facts.encode()).hexdigest()
 
-    def tokenize(self, rows: Sequence[TextRow]) -> EncodedTexts:
-        """Token ids without padding.
+    def tokenize(
+        self,
+        rows: Sequence[TextRow],
+        prompts: Sequence[Sequence[VirtualTokens]] | None = None,
+    ) -> EncodedTexts:
+        """Token ids without padding, virtual tokens included.
 
         Args:
             rows: Texts or (text, text) pairs.
+            prompts: The virtual tokens of each row. Default: those of `use_prompts`.
 
         Returns:
             The ragged batch.
@@ -91,13 +119,35 @@ class TextProcessor:
             InputError: A row is neither a string nor a pair of strings; its number is named.
         """
         rows = check_rows(rows)
-        encodings = self.tokenizer.encode_batch(rows)
-        lengths = [len(encoding) for encoding in encodings]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("int64")
-        ids = _flat((encoding.ids for encoding in encodings), int(offsets[-1]))
-        segments = _flat((encoding.type_ids for encoding in encodings), int(offsets[-1]))
-        truncated = sum(bool(encoding.overflowing) for encoding in encodings)
-        return EncodedTexts(ids, segments, offsets, truncated)
+        own = [self.prompts] * len(rows) if prompts is None else [tuple(p) for p in prompts]
+        if len(own) != len(rows):
+            raise InputError(f"`prompts` must have one entry a row. Received: {len(own)}")
+        ids: list[Any] = [None] * len(rows)
+        segments: list[Any] = [None] * len(rows)
+        truncated = 0
+        for frame in dict.fromkeys(own):
+            numbers = [number for number, prompt in enumerate(own) if prompt == frame]
+            self.tokenizer.enable_truncation(
+                self._room(frame, self._limit), strategy="longest_first"
+            )
+            encodings = self.tokenizer.encode_batch([rows[number] for number in numbers])
+            truncated += sum(bool(encoding.overflowing) for encoding in encodings)
+            start, behind = framed(frame, self._opening, self.family.kind == "encoder")
+            for number, encoding in zip(numbers, encodings, strict=True):
+                if not frame:
+                    ids[number], segments[number] = encoding.ids, encoding.type_ids
+                    continue
+                ids[number] = [*start, *encoding.ids[:1], *behind, *encoding.ids[1:]]
+                types = encoding.type_ids
+                segments[number] = [0] * len(start) + types[:1] + [0] * len(behind) + types[1:]
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype("int64")
+        total = int(offsets[-1])
+        return EncodedTexts(_flat(ids, total), _flat(segments, total), offsets, truncated)
+
+    def token_ids(self, text: str) -> list[int]:
+        """Ids of one text without special tokens, never truncated."""
+        self.tokenizer.no_truncation()
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def pad(
         self, encoded: EncodedTexts, rows: Sequence[int] | NDArray[np.int64], length: int
@@ -141,10 +191,7 @@ class TextProcessor:
     def token_offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Character spans of each text's tokens, without special tokens and never truncated."""
         self.tokenizer.no_truncation()
-        try:
-            encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        finally:
-            self.tokenizer.enable_truncation(self.max_tokens, strategy="longest_first")
+        encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [list(encoding.offsets) for encoding in encodings]
 
 

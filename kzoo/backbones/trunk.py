@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,14 @@ from kzoo.seeds import derive_seed
 
 
 def config_of(backbone: Any) -> dict[str, Any]:
-    """The constructor arguments of a backbone as JSON-ready data (taken before any injection)."""
+    """The constructor arguments of a backbone as JSON-ready data (taken before any injection).
+
+    KerasHub's own `get_config` forgets some (Llama: `tie_word_embeddings`, ViT: `data_format`).
+    """
     config = dict(backbone.get_config())
+    for key in inspect.signature(type(backbone).__init__).parameters:
+        if key not in config and hasattr(backbone, key):
+            config[key] = getattr(backbone, key)
     for key in ("name", "trainable", "dtype"):
         config.pop(key, None)
     return config
@@ -34,54 +41,81 @@ def cut(backbone: Any, architecture: Architecture, layers: Sequence[int]) -> Any
     """A new backbone with only some of the Transformer blocks; weights are copied.
 
     Args:
-        backbone: A built KerasHub encoder.
+        backbone: A built KerasHub backbone.
         architecture: Its activation and epsilon.
-        layers: Indices of the blocks to keep, from the input upwards, such as `[0, 5]`.
+        layers: Indices of the blocks to keep, from the input upwards, such as `[0, 5]`; in an
+            encoder-decoder of each of both stacks. Where blocks share weights (ALBERT), only
+            their number matters.
 
     Raises:
-        RecipeError: An index is outside the trunk, or the order is not rising.
+        RecipeError: An index is outside the trunk, the order is not rising, or several groups of
+            shared blocks do not say which to leave out.
     """
     family = family_of(backbone)
-    blocks = family.block_list(backbone)
-    wanted = list(layers)
-    if not wanted or wanted != sorted(set(wanted)) or wanted[0] < 0 or wanted[-1] >= len(blocks):
+    wanted, count = list(layers), backbone.num_layers
+    if not wanted or wanted != sorted(set(wanted)) or wanted[0] < 0 or wanted[-1] >= count:
         raise RecipeError(
-            f"`layers` must be rising block numbers between 0 and {len(blocks) - 1}. "
-            f"Received: {wanted}"
+            f"`layers` must be rising block numbers between 0 and {count - 1}. Received: {wanted}"
+        )
+    if getattr(backbone, "num_groups", 1) > 1:
+        raise RecipeError(
+            f"`layers` cannot cut a trunk with {backbone.num_groups} groups of shared blocks."
         )
     smaller = build(family.name, {**config_of(backbone), "num_layers": len(wanted)}, architecture)
-    for new, old in zip(family.block_list(smaller), wanted, strict=True):
-        new.set_weights(blocks[old].get_weights())
-    outside = {id(v) for block in family.block_list(smaller) for v in block.weights}
-    outside_old = {id(v) for block in blocks for v in block.weights}
-    for new_var, old_var in zip(
-        [v for v in smaller.weights if id(v) not in outside],
-        [v for v in backbone.weights if id(v) not in outside_old],
-        strict=True,
+    inside: set[int] = set()
+    for new_stack, stack in zip(
+        family.block_lists(smaller), family.block_lists(backbone), strict=True
     ):
-        new_var.assign(old_var)
+        kept = stack if len(stack) != count else [stack[index] for index in wanted]
+        for new, old in zip(new_stack, kept, strict=True):
+            _copy(new.weights, old.weights, stack[0].weights)
+        inside |= {id(v) for block in (*new_stack, *stack) for v in block.weights}
+    _copy(*([v for v in b.weights if id(v) not in inside] for b in (smaller, backbone)))
     return smaller
+
+
+def _copy(new: Sequence[Any], old: Sequence[Any], first: Sequence[Any] = ()) -> None:
+    """Copies values. T5's first block owns the table of positions that all blocks read."""
+    own = [v for v in old if not v.path.endswith("attention/embeddings")]
+    tables = [v for v in first if v.path.endswith("attention/embeddings")]
+    rest = [v for v in new if not v.path.endswith("attention/embeddings")]
+    for target, source in zip(rest, own, strict=True):
+        target.assign(source)
+    for target in new:
+        if target.path.endswith("attention/embeddings"):
+            target.assign(tables[0])
 
 
 def set_trainable(backbone: Any, trainable: bool, pooler: bool = True) -> None:
     """Freezes or frees the trunk's own variables, leaf by leaf, and switches its dropout.
 
     Args:
-        backbone: A built KerasHub encoder, with or without adapters inside.
+        backbone: A built KerasHub backbone, with or without adapters inside.
         trainable: Whether the trunk is trained.
         pooler: Whether the pooler is used; one that is not gets no gradient and stays frozen.
     """
     # A frozen trunk runs in inference mode: its dropout is off, so that its activations are
     # deterministic.
-    rate = float(backbone.dropout) if trainable else 0.0
+    hidden, attention = _dropout_rates(backbone) if trainable else (0.0, 0.0)
     unused = getattr(backbone, "pooled_dense", None)
-    for layer in backbone._flatten_layers(include_self=False):
-        if type(layer).__name__ == "Dropout":
-            layer.rate = rate
+    layers = backbone._flatten_layers(include_self=False)
+    inside_attention = set()
+    for layer in layers:
         if type(layer).__name__ in ("MultiHeadAttention", "CachedMultiHeadAttention"):
-            layer._dropout = rate
+            layer._dropout = attention  # decides between two implementations
+            inside_attention |= {id(part) for part in layer._flatten_layers()}
+    for layer in layers:
+        if type(layer).__name__ == "Dropout":
+            layer.rate = attention if id(layer) in inside_attention else hidden
         if layer._trainable_variables or layer._non_trainable_variables:
             layer.trainable = trainable and (pooler or layer is not unused)
+
+
+def _dropout_rates(backbone: Any) -> tuple[float, float]:
+    """(of hidden states, of attention weights) as the backbone was built; only ViT has two."""
+    if hasattr(backbone, "attention_dropout"):
+        return float(backbone.dropout_rate), float(backbone.attention_dropout)
+    return float(backbone.dropout), float(backbone.dropout)
 
 
 def fingerprint(variables: Sequence[Any]) -> str:
