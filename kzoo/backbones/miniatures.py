@@ -38,7 +38,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen2": {**_DECODER, "tie_word_embeddings": True},
     "qwen3": {**_DECODER, "head_dim": 6, "tie_word_embeddings": True},
     # KerasHub counts both halves of the gated part.
-    "gemma": {**_DECODER, "head_dim": 6, "intermediate_dim": 48, "num_key_value_heads": 1},
+    "gemma": {**_DECODER, "head_dim": 8, "intermediate_dim": 48, "num_key_value_heads": 1},
     "t5": {
         **_COMMON,
         "num_heads": 2,

@@ -70,11 +70,13 @@ def _datasets(as_json: bool) -> None:
 
 
 def _methods(as_json: bool) -> None:
-    from kzoo.adapters import list_methods, parse_adapter
+    from kzoo.adapters import parse_adapter
+    from kzoo.adapters.matrix import listed_methods
 
     cards: list[dict[str, Any]] = []
-    for name, config in sorted(list_methods().items()):
-        options = parse_adapter(name).model_dump(mode="json", exclude={"method"})
+    for name, spec in listed_methods().items():
+        config = parse_adapter(spec)
+        options = config.model_dump(mode="json", exclude={"method"}, exclude_defaults=True)
         summary = (config.__doc__ or "").strip().split("\n")[0]
         cards.append({"method": name, "options": options, "summary": summary})
     if as_json:

@@ -19,6 +19,7 @@ from kzoo.cli.evaluate import evaluate
 from kzoo.cli.index import index
 from kzoo.cli.info import info
 from kzoo.cli.listing import list_all
+from kzoo.cli.methods import methods
 from kzoo.cli.predict import predict
 from kzoo.cli.quiet import no_chatter
 from kzoo.cli.train import train
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.command("list")(list_all)
 app.command("info")(info)
+app.command("methods")(methods)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)

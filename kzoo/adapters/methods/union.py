@@ -22,6 +22,8 @@ class UnionConfig(AdapterConfig):
         configs: The methods. Unions among them are unfolded.
     """
 
+    listed = False  # stands for nothing without its methods
+
     configs: tuple[SerializeAsAny[AdapterConfig], ...] = ()
 
     @field_validator("configs", mode="before")
