@@ -6,7 +6,7 @@ and bypasses the graph, while an adapted layer is honoured everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kzoo.adapters.composition import Block
@@ -24,6 +24,7 @@ class Sites:
 
     Args:
         places: All places of the model.
+        tokenize: Text to token ids without special tokens, for prompts that start from text.
 
     Attributes:
         store: The Keras layer that owns the adapters; the model has to track it.
@@ -31,8 +32,11 @@ class Sites:
         attached: Key of a place -> its site, while it has adapters.
     """
 
-    def __init__(self, places: Sequence[Place]) -> None:
+    def __init__(
+        self, places: Sequence[Place], tokenize: Callable[[str], list[int]] | None = None
+    ) -> None:
         self.places = list(places)
+        self.tokenize = tokenize
         self.store = AdapterStore()
         self.ids = RowIds()
         self.attached: dict[str, AdapterSite] = {}
@@ -53,7 +57,7 @@ class Sites:
         for number, (part, places) in enumerate(chosen):
             part_name = name if len(chosen) == 1 else f"{name}.{number}"
             shared = part.make_shared(places, part_name, derive_seed(seed, part_name, "shared"))
-            building = Building(part_name, seed, shared)
+            building = Building(part_name, seed, shared, tokenize=self.tokenize)
             for place in places:
                 building.made[place.key] = part.make_layer(place, building)
             built += [(place, building.made[place.key]) for place in places]
@@ -66,6 +70,8 @@ class Sites:
             site = self.attached.get(place.key)
             if site is None:
                 site = self.attached[place.key] = AdapterSite(place, self.ids)
+            if hasattr(layer, "first_id"):
+                layer.first_id = site.next_virtual_id
             site.layers[name] = (*site.layers.get(name, ()), layer)
         return layers
 

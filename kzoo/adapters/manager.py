@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from kzoo.adapters.combining import Combination, Trained, combine
 from kzoo.adapters.composition import Block, Stack, compose, parse_composition
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
@@ -28,6 +29,9 @@ class Adaptable(Protocol):
 
     def trunk_facts(self) -> dict[str, Any]:
         """Facts about the trunk beside its fingerprint, for the files of adapters."""
+
+    def prepare_composition(self, composition: str | Block | None) -> None:
+        """Called before a composition acts; raises where the model's inputs cannot serve it."""
 
     def adapters_changed(self) -> None:
         """Called after every change: compiled functions and the optimizer are stale."""
@@ -94,6 +98,8 @@ class Adapters:
     ) -> None:
         """Adds an untrained adapter; outputs do not change until it is trained.
 
+        Prefixes and prompts are the exception: they have no values that change nothing.
+
         Args:
             name: Its name: letters, digits, `-` and `_`.
             config: Such as `"pfeiffer[reduction_factor=16]"` or `{"method": "lora", "r": 8}`.
@@ -102,18 +108,58 @@ class Adapters:
         Raises:
             AdapterError: The name is taken or unusable, or the configuration does not fit.
         """
-        if not name or not all(c.isalnum() or c in "-_" for c in name):
-            raise AdapterError(f"`name` may hold letters, digits, - and _. Received: {name!r}")
-        if name in self._configs:
-            raise AdapterError(f"`name` {name!r} is taken. Delete it first, or choose another.")
+        self._check_new(name)
         parsed = parse_adapter(config)
         model = self._model
         model.sites.add(name, parsed, model.seed)
         self._configs[name] = parsed
-        if activate:
-            self._set_active(name)
-        else:
-            self._set_active(self._active)
+        try:
+            self._set_active(name if activate else self._active)
+        except BaseException:
+            self.delete(name)
+            raise
+
+    def add_weighted(
+        self,
+        name: str,
+        adapters: Sequence[str],
+        weights: Sequence[float],
+        combination: str = "linear",
+        density: float | None = None,
+        svd_rank: int | None = None,
+        majority_sign: str = "total",
+        seed: int = 0,
+        activate: bool = True,
+    ) -> None:
+        """Adds a new adapter that is the weighted combination of others; these stay as they are.
+
+        Args:
+            name: Name of the new adapter.
+            adapters: Names of adapters of one method at the same places; heads are left alone.
+            weights: One an adapter; `kzoo.adapters.combining.combine` says which are possible.
+            combination: linear, cat, svd, magnitude_prune, ties, dare_linear, dare_ties, or one of
+                these four with `_svd`: see `kzoo.adapters.combining.Combination`.
+            density: Share of entries that is kept, for these four.
+            svd_rank: Rank of the result of `svd` and `*_svd`. Default: the adapters' largest.
+            majority_sign: `total` or `frequency`, for ties.
+            seed: Decides what dare drops.
+            activate: Make it the only active adapter.
+
+        Raises:
+            AdapterError: An unknown or taken name, or adapters, weights or options that do not fit
+                together. Nothing has changed then.
+        """
+        self._check_new(name)
+        if isinstance(adapters, str):
+            raise AdapterError(f"`adapters` must be a list of names. Received: {adapters!r}")
+        for adapter in adapters:
+            self._require(adapter)
+        how = Combination(combination, density, svd_rank, majority_sign, seed)
+        chosen = [Trained.of(other, self._configs[other], self._model.sites) for other in adapters]
+        config, tensors = combine(chosen, weights, how)
+        self.add(name, config, activate=activate)
+        for key, variable in self.variables(name).items():
+            variable.assign(tensors[key])
 
     def activate(self, *adapters: str | Block) -> None:
         """Makes exactly these adapters act.
@@ -198,6 +244,11 @@ class Adapters:
         """An adapter's Keras variables by file key, from the input upwards."""
         self._require(name)
         return self._model.sites.variables(name)
+
+    def count(self, name: str) -> int:
+        """An adapter's trainable parameters."""
+        self._require(name)
+        return sum(math.prod(v.shape) for v in self._model.sites.trainable(name))
 
     def trunk_fingerprint(self) -> str:
         """sha256 of the trunk's weights, merged adapters taken out."""
@@ -299,7 +350,7 @@ class Adapters:
                 "name": name,
                 "method": config.method,
                 "sites": ", ".join(site for part in config.parts for site in part.sites),
-                "parameters": sum(math.prod(v.shape) for v in self._model.sites.trainable(name)),
+                "parameters": self.count(name),
                 "active": name in self.active,
             }
             for name, config in self._configs.items()
@@ -336,6 +387,7 @@ class Adapters:
             self._folded.mark(name)
 
     def _set_active(self, composition: str | Block | None) -> None:
+        self._model.prepare_composition(composition)
         self._active = composition
         self._model.sites.activate(composition)
         acting = self.active
@@ -349,6 +401,12 @@ class Adapters:
             **self._model.trunk_facts(),
             "origin": Path(self._model.origin).name,
         }
+
+    def _check_new(self, name: str) -> None:
+        if not name or not all(c.isalnum() or c in "-_" for c in name):
+            raise AdapterError(f"`name` may hold letters, digits, - and _. Received: {name!r}")
+        if name in self._configs:
+            raise AdapterError(f"`name` {name!r} is taken. Delete it first, or choose another.")
 
     def _require(self, name: str) -> None:
         if name not in self._configs:

@@ -101,6 +101,9 @@ class _Host:
         """What stands in saved adapters for people to read."""
         return {"model": type(self.model).__name__}
 
+    def prepare_composition(self, composition: Any) -> None:
+        """Nothing: whoever makes the inputs of a plain model writes virtual ids into them."""
+
     def adapters_changed(self) -> None:
         """Compiled functions answer for the old graph; the optimizer knows the old variables."""
         model = self.model

@@ -48,11 +48,36 @@ class AdapterSite:
         if self.place.whole_call:
             return self.adapted(lambda call: self.base(*call[0], **call[1]))((args, kwargs))
         x, *rest = args
-        # A tied embedding run backwards computes logits; adapters of the embedding are not there.
         if kwargs.get("reverse") or (rest and rest[0] is True):
-            return self.base(*args, **kwargs)
-        y = self.adapted(lambda x: self.base(x, *rest, **kwargs))(x)
+            return self.reverse(lambda x: self.base(x, *rest, **kwargs))(x)
+        prompts = self.prompts
+        # Virtual ids are nobody else's business.
+        real = keras.ops.where(x < self.place.size_in, x, 0) if prompts else x
+        y = self.adapted(lambda x: self.base(x, *rest, **kwargs))(real)
+        for layer in prompts:
+            y = layer.with_rows(x, y)
         return y if self.activation is None else self.activation(y)
+
+    @property
+    def prompts(self) -> list[Any]:
+        """Layers whose rows are chosen by virtual ids, active or not; see `VirtualTokenLayer`."""
+        return [o for own in self.layers.values() for o in own if hasattr(o, "with_rows")]
+
+    @property
+    def next_virtual_id(self) -> int:
+        """The first id that no prompt has."""
+        taken = [layer.first_id + layer.config.virtual_ids for layer in self.prompts]
+        return max(taken, default=self.place.size_in)
+
+    def reverse(self, function: Function) -> Function:
+        """A tied embedding run backwards, to logits: only adapters that say how are around it."""
+        if self.active is None:
+            return function
+        backwards = {
+            name: [_Backwards(layer) for layer in own if hasattr(layer, "apply_reverse")]
+            for name, own in self.layers.items()
+        }
+        return around(self.active, backwards, function, self.ids)
 
     def adapted(self, function: Function) -> Function:
         """The function with the active adapters around it."""
@@ -65,6 +90,16 @@ class AdapterSite:
         delattr(self.place.layer, self.place.method)
         if self.activation is not None:
             self.place.layer.activation = self.activation
+
+
+class _Backwards:
+    """A layer as it acts on a tied embedding run backwards."""
+
+    row_wise = False
+
+    def __init__(self, layer: Any) -> None:
+        self.config = layer.config
+        self.apply = layer.apply_reverse
 
 
 def _is_dense(place: Place) -> bool:

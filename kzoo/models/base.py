@@ -9,9 +9,10 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from kzoo.adapters.composition import Parallel, PerRow
+from kzoo.adapters.composition import Block, Parallel, PerRow
 from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
+from kzoo.adapters.prompts import positions_used, prompts_of, row_prompts
 from kzoo.adapters.rows import ROW_INPUT, by_child, every_child, row_ids
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
@@ -65,7 +66,7 @@ class Model(keras.Model):  # type: ignore[misc]
         self.text = TextProcessor(trunk.tokenizer_json, trunk.family, spec.max_tokens)
         # In a plain object, or Keras would track (and save) the variables twice.
         self._trunk_facts = _TrunkFacts(config, list(trunk.backbone.weights))
-        self.sites = Sites(trunk.family.places(trunk.backbone))
+        self.sites = Sites(trunk.family.places(trunk.backbone), self.text.token_ids)
         self.adapter_store = self.sites.store  # tracked here: Keras trains and saves what is in it
         self._manager = Adapters(self)
         self._compile_request: dict[str, Any] | None = None
@@ -116,6 +117,14 @@ class Model(keras.Model):  # type: ignore[misc]
     def _apply_trunk(self) -> None:
         trainable = self.spec.trunk == "trainable"
         set_trainable(self.backbone, trainable, pooler=self.spec.head.pooling == "pooler")
+
+    def prepare_composition(self, composition: str | Block | None) -> None:
+        """Tells the text processor which virtual tokens inputs need from now on."""
+        longest = None
+        if used := positions_used(self.sites, composition):
+            # Rotary positions have no end.
+            longest = getattr(self.backbone, "max_sequence_length", self.spec.max_tokens) - used
+        self.text.use_prompts(prompts_of(self.sites, composition), longest)
 
     def adapters_changed(self) -> None:
         """Drops compiled functions, which would answer for the old graph, and the optimizer."""
@@ -222,7 +231,8 @@ class Model(keras.Model):  # type: ignore[misc]
             columns.append(self.label_ids(rows))
         if rows.weights is not None:
             columns.append(rows.weights.astype("float32"))
-        encoded = self.text.tokenize(rows.texts)
+        by_row = self._row_inputs(adapter_names, len(rows.texts))
+        encoded = self.text.tokenize(rows.texts, self._row_prompts(by_row))
         return batches(
             self.text,
             encoded,
@@ -233,13 +243,19 @@ class Model(keras.Model):  # type: ignore[misc]
             order=np.argsort(encoded.lengths, kind="stable") if by_length else None,
             first_epoch=first_epoch,
             few_shapes=few_shapes,
-            by_row=self._row_inputs(adapter_names, len(rows.texts)),
+            by_row=by_row,
         )
 
     def _row_inputs(self, names: Sequence[str] | None, rows: int) -> dict[str, Any]:
         if names is None:
             return {}
         return {ROW_INPUT: row_ids(self.adapters.composition, names, rows)}
+
+    def _row_prompts(self, by_row: Mapping[str, Any]) -> Any:
+        active = self.adapters.composition
+        if not by_row or not isinstance(active, PerRow):
+            return None
+        return row_prompts(self.sites, active, by_row[ROW_INPUT])
 
     def label_ids(self, rows: Rows) -> np.ndarray[Any, Any]:
         """Labels as Keras wants them: (n,) array."""
@@ -275,7 +291,8 @@ class Model(keras.Model):  # type: ignore[misc]
         if len(rows.texts) == 0:
             raise InputError("`x` is empty. At least one text is needed.")
         # Similar lengths together waste no padding; the order is restored afterwards.
-        encoded = self.text.tokenize(rows.texts)
+        by_row = self._row_inputs(adapter_names, len(rows.texts))
+        encoded = self.text.tokenize(rows.texts, self._row_prompts(by_row))
         order = np.argsort(encoded.lengths, kind="stable")
         size = batch_size or self.spec.training.batch_size
         dataset = batches(
@@ -284,7 +301,7 @@ class Model(keras.Model):  # type: ignore[misc]
             batch_size=size,
             order=order,
             few_shapes=self.jit_compile,
-            by_row=self._row_inputs(adapter_names, len(encoded)),
+            by_row=by_row,
         )
         found = super().predict(dataset, None, verbose, steps, callbacks)
         back = np.argsort(order, kind="stable")
