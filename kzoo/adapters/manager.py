@@ -5,42 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from kzoo.adapters.adaptable import Adaptable
 from kzoo.adapters.combining import Combination, Trained, combine
 from kzoo.adapters.composition import Block, Stack, compose, parse_composition
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
 from kzoo.adapters.folding import Folded
-from kzoo.adapters.injection import Sites
 from kzoo.backbones.trunk import fingerprint
 from kzoo.errors import AdapterError, did_you_mean
-
-
-class Adaptable(Protocol):
-    """What the manager needs of a model."""
-
-    trunk_variables: list[Any]
-    origin: str
-    seed: int
-    sites: Sites
-
-    def trunk_facts(self) -> dict[str, Any]:
-        """Facts about the trunk beside its fingerprint, for the files of adapters."""
-
-    def prepare_composition(self, composition: str | Block | None) -> None:
-        """Called before a composition acts; raises where the model's inputs cannot serve it."""
-
-    def adapters_changed(self) -> None:
-        """Called after every change: compiled functions and the optimizer are stale."""
-
-    def head_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Facts about the head, and its variables by name."""
-
-    def accept_head(self, facts: dict[str, Any]) -> None:
-        """Makes the head fit saved facts (classes, labels) before its values are assigned."""
 
 
 class Adapters:
@@ -337,6 +313,53 @@ class Adapters:
             raise
         if activate:
             self._set_active(name)
+        return name
+
+    def save_peft(
+        self, name: str, path: str | Path, with_head: bool = True, **options: Any
+    ) -> None:
+        """Writes one adapter as a folder that HF PEFT loads; see `kzoo.adapters.interop`.
+
+        Args:
+            name: Which adapter.
+            path: Folder to write; an existing adapter folder is replaced as a whole.
+            with_head: Also write the classification head, where HF's has the form of ours.
+            **options: `base_model` and `prefix`, as `write_peft` has them.
+
+        Raises:
+            AdapterError: The name is not known, or PEFT cannot say this adapter.
+        """
+        from kzoo.adapters.interop.on_models import save_peft
+
+        self._require(name)
+        save_peft(self, name, path, with_head, **options)
+
+    def load_peft(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        activate: bool = True,
+        with_head: bool = True,
+    ) -> str:
+        """Adds an adapter from a folder that HF PEFT wrote; no torch needed.
+
+        Args:
+            path: Folder with `adapter_config.json` and its weights.
+            name: Name to give it. Default: the folder's name.
+            activate: Make it the only active adapter.
+            with_head: Also take a classification head from the file, where it has the form of ours.
+
+        Returns:
+            The adapter's name.
+
+        Raises:
+            AdapterError: A method that kzoo does not have, or files that do not fit; the first
+                missing, unexpected and mis-shaped keys are named. The model is unchanged then.
+        """
+        from kzoo.adapters.interop.on_models import load_peft
+
+        name = name or "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(path).name)
+        load_peft(self, path, name, activate, with_head)
         return name
 
     def summary(self, print_fn: Any = None) -> list[dict[str, Any]]:
