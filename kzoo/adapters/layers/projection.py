@@ -48,6 +48,10 @@ class Projection:
         """The variable that holds b, or None."""
         return None if self.is_embedding else self.layer.bias
 
+    def flat_bias(self) -> Any:
+        """The bias as a tensor (out,)."""
+        return keras.ops.reshape(keras.ops.convert_to_tensor(self.bias), (self.size_out,))
+
     def matrix(self) -> Any:
         """W as a tensor (in, out)."""
         kernel = keras.ops.convert_to_tensor(self.kernel)
