@@ -32,9 +32,11 @@ _PARALLEL = {
 @register_method("pfeiffer", **_SEQUENTIAL)
 @register_method("seq_bn", **_SEQUENTIAL)
 @register_method("seq_bn_inv", **_SEQUENTIAL, inv_adapter="nice")
+@register_method("pfeiffer+inv", **_SEQUENTIAL, inv_adapter="nice")
 @register_method("houlsby", **_DOUBLE)
 @register_method("double_seq_bn", **_DOUBLE)
 @register_method("double_seq_bn_inv", **_DOUBLE, inv_adapter="nice")
+@register_method("houlsby+inv", **_DOUBLE, inv_adapter="nice")
 @register_method("parallel", **_PARALLEL, scaling=4.0)
 @register_method("par_bn", **_PARALLEL, scaling=4.0)
 @register_method("scaled_parallel", **_PARALLEL, scaling="learned")
@@ -118,7 +120,7 @@ class BottleneckConfig(AdapterConfig):
         """Refuses configurations that mean nothing."""
         if not (self.attention or self.cross_attention or self.ffn):
             raise ValueError(
-                "at least one of `attention`, `cross_attention` and `ffn` must be true"
+                "at least one of `attention` and `ffn`, or `cross_attention`, must be true"
             )
         if self.parallel and (self.original_ln_before or self.adapter_residual_before_ln):
             raise ValueError(
@@ -171,7 +173,7 @@ class BottleneckConfig(AdapterConfig):
     def input_key(self, place: Place) -> str | None:
         """Key of the sublayer that takes h, or None where an adapter does without."""
         part, _, _ = place.name.rpartition("_")
-        if not self._is_body(place) or not self._needs_input(place.pre_norm):
+        if not self.is_body(place) or not self._needs_input(place.pre_norm):
             return None
         prefix = place.key[: -len(place.name)]
         if place.pre_norm:
@@ -193,7 +195,8 @@ class BottleneckConfig(AdapterConfig):
         }
         return tuple(f"{part}_{kind}" for part, wanted in parts.items() if wanted)
 
-    def _is_body(self, place: Place) -> bool:
+    def is_body(self, place: Place) -> bool:
+        """Whether a bottleneck stands there, and not something that belongs to one."""
         return place.name in self._body_names(place.pre_norm)
 
     def _needs_input(self, pre_norm: bool) -> bool:
@@ -237,7 +240,7 @@ class BottleneckConfig(AdapterConfig):
 
     def count_at(self, place: Place) -> int:
         """2 H d weights and d + H biases; learned scaling, gate and new norms."""
-        if not self._is_body(place):
+        if not self.is_body(place):
             inverse = self.invertible if place.site == "embeddings_norm" else None
             return inverse.count_at(place) if inverse else 0
         hidden = place.size_out
@@ -254,7 +257,7 @@ class BottleneckConfig(AdapterConfig):
 
     def make_layer(self, place: Place, building: Building) -> Any:
         """A bottleneck, or an invertible adapter, or what remembers h (imports Keras)."""
-        if self._is_body(place):
+        if self.is_body(place):
             return super().make_layer(place, building)
         if self.invertible is not None and place.site == "embeddings_norm":
             return self.invertible.make_layer(place, building)
