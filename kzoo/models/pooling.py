@@ -12,18 +12,26 @@ class Pooling(keras.layers.Layer):  # type: ignore[misc]
 
     Args:
         mode: `mean` or `max` over the tokens whose mask is 1, or `cls` (the first token).
+        vocabulary_size: Ids from here on are virtual tokens of a prompt, which `mean` and `max`
+            leave out: they stand for the task and not for the text. Default: there are none.
     """
 
-    def __init__(self, mode: str, **kwargs: Any) -> None:
+    def __init__(self, mode: str, vocabulary_size: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.mode = mode
+        self.vocabulary_size = vocabulary_size
 
-    def call(self, tokens: Any, mask: Any = None, padding_mask: Any = None) -> Any:
-        """tokens: float (batch, length, width); padding_mask: int (batch, length)."""
+    def call(
+        self, tokens: Any, mask: Any = None, padding_mask: Any = None, token_ids: Any = None
+    ) -> Any:
+        """tokens: float (batch, length, width); padding_mask, token_ids: int (batch, length)."""
         ops = keras.ops
         if self.mode == "cls":
             return tokens[:, 0, :]
-        real = ops.expand_dims(ops.cast(padding_mask, tokens.dtype), -1)
+        real = ops.cast(padding_mask, tokens.dtype)
+        if self.vocabulary_size is not None:
+            real = real * ops.cast(token_ids < self.vocabulary_size, tokens.dtype)
+        real = ops.expand_dims(real, -1)
         if self.mode == "max":
             return ops.max(ops.where(real > 0, tokens, -1e9), axis=1)
         count = ops.maximum(ops.sum(real, axis=1), 1)
@@ -35,7 +43,11 @@ class Pooling(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """The mode."""
-        return {**super().get_config(), "mode": self.mode}
+        return {
+            **super().get_config(),
+            "mode": self.mode,
+            "vocabulary_size": self.vocabulary_size,
+        }
 
 
 def pooled(backbone: Any, mode: str) -> Any:
@@ -50,6 +62,10 @@ def pooled(backbone: Any, mode: str) -> Any:
         if not isinstance(outputs, dict) or "pooled_output" not in outputs:
             raise ValueError(f"`pooling` 'pooler': {type(backbone).__name__} has no pooler.")
         return outputs["pooled_output"]
-    return Pooling(mode, name="pooling", dtype="float32")(
-        sequence, padding_mask=backbone.input["padding_mask"]
+    # ELECTRA names it otherwise.
+    size = getattr(backbone, "vocabulary_size", None) or backbone.vocab_size
+    return Pooling(mode, size, name="pooling", dtype="float32")(
+        sequence,
+        padding_mask=backbone.input["padding_mask"],
+        token_ids=backbone.input["token_ids"],
     )

@@ -67,7 +67,7 @@ class PTuningLayer(VirtualTokenLayer):
     def rows(self) -> Any:
         """The network's output."""
         ops = keras.ops
-        x = ops.convert_to_tensor(self.embedding)
+        x = self.embedding[:]
         for weights in self.lstm:
             x = _bidirectional_lstm(x, *weights)
         for number, (kernel, bias) in enumerate(self.dense):
