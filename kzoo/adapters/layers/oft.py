@@ -27,7 +27,7 @@ class OftLayer(AdapterLayer):
     def __init__(self, config: OftConfig, place: Place, building: Building) -> None:
         super().__init__(config, place, building.name)
         self.projection = Projection(place.layer)
-        self.number, self.width = config.blocks(self.projection.size_in)
+        self.number, self.width = config.blocks(config.width(place))
         rotations = 1 if config.block_share else self.number
         # Triangle number k stands at (row, column) and, negated, at (column, row).
         rows, columns = np.triu_indices(self.width, 1)
@@ -65,8 +65,14 @@ class OftLayer(AdapterLayer):
 
     def apply(self, inner: Function, x: Any) -> Any:
         """See the class."""
-        ops = keras.ops
+        if self.projection.is_embedding:
+            return self.turned(inner(x))
         flat = self.projection.flatten_input(x)
+        return inner(self.projection.unflatten_input(self.turned(flat)))
+
+    def turned(self, flat: Any) -> Any:
+        """X R, for x of shape (..., width)."""
+        ops = keras.ops
         lead = tuple(ops.shape(flat))[:-1]
         blocks = ops.reshape(flat, (*lead, self.number, self.width))
         rotations = self.rotations()
@@ -77,12 +83,17 @@ class OftLayer(AdapterLayer):
             turned = ops.matmul(blocks, rotations[0])
         else:
             turned = ops.einsum("...rk,rkc->...rc", blocks, rotations)
-        return inner(self.projection.unflatten_input(ops.reshape(turned, (*lead, -1))))
+        return ops.reshape(turned, (*lead, self.number * self.width))
 
     def merged(self) -> list[tuple[Any, NDArray[Any]]]:
-        """R W."""
+        """R W, or at an embedding W R."""
         rotations = numbers(self.rotations())
         rotations = np.broadcast_to(rotations, (self.number, self.width, self.width))
+        if self.projection.is_embedding:
+            table = numbers(self.projection.matrix())
+            rows = table.reshape(-1, self.number, self.width)
+            turned = np.einsum("vrk,rkc->vrc", rows, rotations).reshape(table.shape)
+            return [(self.projection.kernel, self.projection.kernel_from(turned))]
         blocks = numbers(self.projection.matrix()).reshape(self.number, self.width, -1)
         matrix = (rotations @ blocks).reshape(self.projection.size_in, -1)
         return [(self.projection.kernel, self.projection.kernel_from(matrix))]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import Rate, TargetedConfig
+from kzoo.adapters.targeted import Rate, TargetedConfig, is_embedding
 from kzoo.backbones.places import Place
 
 
@@ -27,8 +29,10 @@ class OftConfig(TargetedConfig):
     Where a block size (or number of blocks) does not divide the width, the nearest divisor is
     taken, as PEFT does.
 
+    At an embedding, its rows are rotated: y = row R.
+
     Args:
-        targets: Sites, names or keys of projections; or `all-linear`.
+        targets: Sites, names or keys of projections and embeddings; or `all-linear`.
         block_size: Width of a block. Give either this or `num_blocks`.
         num_blocks: Number of blocks (PEFT's `r`); 0 for as many as `block_size` makes.
         cayley_neumann: Use the series.
@@ -41,6 +45,7 @@ class OftConfig(TargetedConfig):
     """
 
     layer = "kzoo.adapters.layers.oft:OftLayer"
+    embeddings: ClassVar[bool] = True
 
     block_size: NonNegativeInt = 32
     num_blocks: NonNegativeInt = 0
@@ -59,6 +64,10 @@ class OftConfig(TargetedConfig):
                 f"Received: {self.block_size} and {self.num_blocks}"
             )
 
+    def width(self, place: Place) -> int:
+        """Width of what is rotated."""
+        return place.size_out if is_embedding(place) else place.size_in
+
     def blocks(self, size_in: int) -> tuple[int, int]:
         """(number of blocks, width of a block) for an input width."""
         if self.num_blocks:
@@ -69,5 +78,5 @@ class OftConfig(TargetedConfig):
 
     def count_at(self, place: Place) -> int:
         """The upper triangles of all rotations."""
-        number, width = self.blocks(place.size_in)
+        number, width = self.blocks(self.width(place))
         return (1 if self.block_share else number) * (width * (width - 1) // 2)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field, field_validator
 
 from kzoo.adapters.config import AdapterConfig, register_method
+from kzoo.adapters.targeted import is_embedding
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 
@@ -20,11 +21,14 @@ class TrainableTokensConfig(AdapterConfig):
 
     Args:
         indices: The token ids, each once.
+        targets: The embedding; in a model that is no backbone the key of one.
     """
 
     layer = "kzoo.adapters.layers.tokens:TrainableTokensLayer"
+    example = "indices=[5, 6]"
 
     indices: tuple[int, ...] = Field(min_length=1)
+    targets: tuple[str, ...] = ("token_embedding",)
 
     @field_validator("indices")
     @classmethod
@@ -36,12 +40,14 @@ class TrainableTokensConfig(AdapterConfig):
     @property
     def sites(self) -> tuple[str, ...]:
         """The token embedding."""
-        return ("token_embedding",)
+        return self.targets
 
     def choose(self, places: Sequence[Place]) -> list[Place]:
-        """See `AdapterConfig.choose`; ids beyond the table are refused."""
+        """See `AdapterConfig.choose`; ids beyond the table are refused, and other sublayers."""
         chosen = super().choose(places)
         for place in chosen:
+            if not is_embedding(place):
+                raise AdapterError(f"`targets` must be embeddings. Received: {place.key}")
             if max(self.indices) >= place.size_in:
                 raise AdapterError(
                     f"`indices` must be below the vocabulary size, {place.size_in}. "
