@@ -108,11 +108,11 @@ def write_folder(
     from safetensors.numpy import save_file
 
     target = Path(folder)
-    if target.exists() and not (target / CONFIG_FILE).is_file():
-        if not target.is_dir() or any(target.iterdir()):
-            raise AdapterError(
-                f"`path` {str(folder)!r} exists and is no adapter folder; choose another."
-            )
+    foreign = target.exists() and not (target / CONFIG_FILE).is_file()
+    if foreign and (not target.is_dir() or any(target.iterdir())):
+        raise AdapterError(
+            f"`path` {str(folder)!r} exists and is no adapter folder; choose another."
+        )
     whole = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
     with replacing_folder(target) as fresh:
         # Readers that hand the file to torch ask for this key.

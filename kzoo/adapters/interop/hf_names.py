@@ -1,35 +1,16 @@
-"""Where a family's places are in the HF model: place name <-> path of the torch module.
+"""The names of HF's modules, family by family: place name <-> path of the torch module.
 
 Paths are those behind the model's own prefix (`bert.` in `BertForSequenceClassification`), which
-differs from class to class and is found by itself. Several places with one path are one torch
-module whose rows are split between them (GPT-2's `c_attn`).
+differs from class to class. Several places with one path are one torch module whose rows are
+divided between them (GPT-2's `c_attn`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from kzoo.backbones.dims import Dims
-from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError, did_you_mean
-
-
-@dataclass(frozen=True)
-class Module:
-    """One torch module.
-
-    Args:
-        path: Its path without the model's prefix.
-        keys: Keys of the places it is, in the order of its rows.
-        kind: What it is: its adapters have other tensor names in an embedding.
-    """
-
-    path: str
-    keys: tuple[str, ...]
-    kind: str  # linear, embedding or norm
 
 
 @dataclass(frozen=True)
@@ -223,113 +204,6 @@ HF_FAMILIES: dict[str, HfFamily] = {
 }
 
 
-def kind_of(name: str) -> str:
-    """Kind of the module at a place of this name."""
-    if name.endswith("_norm"):
-        return "norm"
-    return "embedding" if name.endswith("embedding") else "linear"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The torch modules of one model, and the places they are.
-
-    Args:
-        modules: Path without prefix -> module, from the input upwards.
-        family: Name of the family, or None for a Keras model that is no backbone.
-        places: The places themselves, without layers where only a file is known.
-        complete: Whether these are all modules; a file alone shows only those it adapts.
-        dims: Sizes of the trunk, where they are known.
-    """
-
-    modules: Mapping[str, Module]
-    family: str | None = None
-    places: Sequence[Place] = ()
-    complete: bool = True
-    dims: Dims | None = None
-    _paths: Mapping[str, str] = field(default_factory=dict)  # key of a place -> path
-
-    @property
-    def hf(self) -> HfFamily | None:
-        """The family's names."""
-        return HF_FAMILIES[self.family] if self.family is not None else None
-
-    def path_of(self, key: str) -> str:
-        """Path of the module that a place is.
-
-        Raises:
-            AdapterError: PEFT has no name for this place.
-        """
-        if key not in self._paths:
-            raise AdapterError(
-                f"PEFT has no module for `{key}` in the family {self.family!r}."
-                f"{did_you_mean(key, self._paths)}"
-            )
-        return self._paths[key]
-
-    def split(self, paths: Iterable[str]) -> tuple[str, list[str]]:
-        """Takes the model's prefix off the paths of a file.
-
-        Returns:
-            The prefix, with its dot, and the paths of modules here. Paths that are no modules of
-            this layout come back whole.
-        """
-        paths = list(paths)
-        votes: dict[str, int] = {}
-        for path in paths:
-            for start in (0, *(match.end() for match in re.finditer(r"\.", path))):
-                if path[start:] in self.modules:
-                    votes[path[:start]] = votes.get(path[:start], 0) + 1
-                    break
-        prefix = max(votes, key=lambda p: votes[p], default="")
-        return prefix, [
-            path.removeprefix(prefix)
-            if path.startswith(prefix) and path.removeprefix(prefix) in self.modules
-            else path
-            for path in paths
-        ]
-
-
-def layout_of(places: Sequence[Place], family: str | None, dims: Dims | None = None) -> Layout:
-    """The layout of a model.
-
-    Args:
-        places: All places of the model.
-        family: Name of its family; None makes every place a module of its own key.
-        dims: Sizes of the trunk; prompts need them.
-
-    Raises:
-        AdapterError: The family has no HF names here.
-    """
-    if family is None:
-        modules = {
-            place.key: Module(place.key, (place.key,), _kind_of_layer(place))
-            for place in places
-            if place.method == "call"
-        }
-        return _layout(modules, None, places, True)
-    modules = _grouped(dict(_named(hf_family(family), places)))
-    return _layout(modules, family, places, True, dims)
-
-
-def layout_of_file(family: str, paths: Iterable[str]) -> Layout:
-    """The layout of a family with as many blocks as the module paths of a file show."""
-    names = hf_family(family)
-    paths = list(paths)
-    counts = []
-    for where, _ in names.stacks.values():
-        pattern = re.compile(rf"(?:^|\.){re.escape(where)}\.(\d+)\.")
-        found = [int(match[1]) for path in paths if (match := pattern.search(path))]
-        counts.append(max(found, default=-1) + 1)
-    row = FAMILIES[family]
-    gated = row.gated or any(path.endswith((".wi_0", ".wi_1")) for path in paths)
-    places = [
-        Place(spot.key, spot.site, spot.name, 0, 0, block=spot.block, method=spot.method)
-        for spot in row.spots(counts, gated)
-    ]
-    return _layout(_grouped(dict(_named(names, places))), family, places, False)
-
-
 def hf_family(name: str) -> HfFamily:
     """Looks a family up.
 
@@ -341,46 +215,3 @@ def hf_family(name: str) -> HfFamily:
             f"`family` {name!r} has no HF module names.{did_you_mean(name, HF_FAMILIES)}"
         )
     return HF_FAMILIES[name]
-
-
-def _named(names: HfFamily, places: Sequence[Place]) -> Iterable[tuple[str, str]]:
-    gated = any(place.name == "ffn_gate" for place in places)
-    for place in places:
-        stack, _, rest = place.key.partition(".")
-        number, _, name = rest.partition(".")
-        if name and stack in names.stacks:
-            where, block = names.stacks[stack]
-            if name in block:
-                path = f"{where}.{number}.{block[name]}"
-                if not gated and path.endswith(".wi_1"):
-                    path = path.removesuffix("_1")
-                yield place.key, path
-        elif place.key in names.outside:
-            yield place.key, names.outside[place.key]
-
-
-def _grouped(paths: Mapping[str, str]) -> dict[str, Module]:
-    keys: dict[str, list[str]] = {}
-    for key, path in paths.items():
-        keys.setdefault(path, []).append(key)
-    return {
-        path: Module(path, tuple(found), kind_of(found[0].rpartition(".")[2]))
-        for path, found in keys.items()
-    }
-
-
-def _layout(
-    modules: Mapping[str, Module],
-    family: str | None,
-    places: Sequence[Place],
-    complete: bool,
-    dims: Dims | None = None,
-) -> Layout:
-    paths = {key: module.path for module in modules.values() for key in module.keys}
-    return Layout(modules, family, places, complete, dims, paths)
-
-
-def _kind_of_layer(place: Place) -> str:
-    if hasattr(place.layer, "embeddings"):
-        return "embedding"
-    return "linear" if hasattr(place.layer, "kernel") else "norm"

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.interop.folders import InteropWarning
-from kzoo.adapters.interop.hf_names import Layout, layout_of
+from kzoo.adapters.interop.layouts import Layout, layout_of
+from kzoo.adapters.interop.peft_format import Method
 from kzoo.adapters.interop.peft_reader import Imported, read_peft
-from kzoo.adapters.interop.peft_table import FULL, Method, method_of
+from kzoo.adapters.interop.peft_table import FULL, method_of
 from kzoo.adapters.interop.peft_writer import write_peft
 from kzoo.adapters.plain import _backbone_of
 from kzoo.backbones.dims import Dims
@@ -119,13 +120,13 @@ def _check(found: Imported, variables: dict[str, Any], where: str) -> None:
     wanted = {key for key in variables if _row(found, key) is not None}
     if missing := [key for key in variables if key in wanted and key not in found.tensors]:
         problems.append(f"nothing for {missing[:3]} ({len(missing)} in all)")
-    if unexpected := [keys[key] for key in found.tensors if key not in variables]:
+    if unexpected := [keys.get(key, key) for key in found.tensors if key not in variables]:
         problems.append(f"unexpected {unexpected[:3]} ({len(unexpected)} in all)")
     for key, variable in variables.items():
         if key in found.tensors and found.tensors[key].shape != tuple(variable.shape):
             ours = tuple(found.tensors[key].shape)
             problems.append(
-                f"`{keys[key]}` does not have the model's sizes: {key} would be {ours} instead of "
+                f"`{keys.get(key, key)}` does not fit the model: {key} would be {ours} instead of "
                 f"{tuple(variable.shape)}"
             )
             break

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.interop.choice import say
@@ -20,26 +19,18 @@ from kzoo.adapters.interop.folders import (
     read_json,
     read_tensors,
 )
-from kzoo.adapters.interop.hf_names import HF_FAMILIES, Layout, Module, layout_of_file
+from kzoo.adapters.interop.hf_names import HF_FAMILIES
+from kzoo.adapters.interop.layouts import Layout, Module, layout_of_file
+from kzoo.adapters.interop.peft_beside import Beside, File, Found, SameEmbedding
+from kzoo.adapters.interop.peft_format import Method, Row
 from kzoo.adapters.interop.peft_special import after_reading
-from kzoo.adapters.interop.peft_table import (
-    FULL,
-    IGNORED,
-    METHODS,
-    TOKENS,
-    Method,
-    Row,
-    peft_types,
-)
+from kzoo.adapters.interop.peft_table import IGNORED, METHODS, peft_types
 from kzoo.adapters.interop.peft_targets import chosen_paths, matches, value_at
 from kzoo.errors import AdapterError, did_you_mean
 
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _ROOT = "base_model.model."
 _BARE_ROOT = "base_model."
-_HEADS = ("classifier", "score", "pre_classifier", "classification_head", "lm_head", "qa_outputs")
-
-SameEmbedding = Callable[[str, NDArray[Any]], bool]
 
 
 class Imported(NamedTuple):
@@ -133,31 +124,32 @@ class _Reading:
         self.found = self._sort()
         self.layout = layout or self._guess(family)
         self.prefix, paths = self.layout.split(self.found.modules)
-        if not self.found.modules and self.layout.hf is not None:  # prompts: the head tells
-            self.prefix = ""
         self.found.modules = dict(zip(paths, self.found.modules.values(), strict=True))
-        self.same_embedding = same_embedding
+        self.file = File(where, self.config, tensors, self.layout, self.prefix, same_embedding)
         self.options = self._options()
-        self.ours: Tensors = {}
-        self.keys: dict[str, str] = {}
-        self.head: Tensors = {}
-        self.full: dict[str, dict[Row, str]] = {}
-        self.tokens: tuple[Module, str] | None = None
+        self.ours: Found = {}
         self.unexpected: list[str] = []
         self.missing: list[str] = []
 
     def result(self) -> Imported:
         """Configuration, tensors, facts."""
-        self._rest()
+        beside = Beside(self.file, self.found.rest)
+        self.unexpected += beside.unexpected
         self._modules()
         self._shared()
         if self.missing or self.unexpected:
             raise AdapterError(f"{self.where} does not fit: {self._problems()}")
-        peft_type = self.method.peft_type
-        after_reading(peft_type, self.raw, self.options, self.ours, self.layout)
-        parts = self._parts()
-        if len(parts) > 1:
-            self._number(parts)
+        tensors = {key: value for key, (value, _) in self.ours.items()}
+        keys = {key: theirs for key, (_, theirs) in self.ours.items()}
+        after_reading(self.method.peft_type, self.raw, self.options, tensors, self.layout)
+        further = beside.parts()
+        parts = [self._part(), *(options for options, _ in further)]
+        if further:  # in a union, keys carry the number of the part
+            tensors = {f"0.{key}": value for key, value in tensors.items()}
+            keys = {f"0.{key}": theirs for key, theirs in keys.items()}
+        for number, (_, found) in enumerate(further, start=1):
+            tensors |= {f"{number}.{key}": value for key, (value, _) in found.items()}
+            keys |= {f"{number}.{key}": theirs for key, (_, theirs) in found.items()}
         facts = {
             "dialect": "peft",
             "peft_type": self.method.peft_type,
@@ -165,11 +157,10 @@ class _Reading:
             "prefix": self.prefix,
             "base_model": self.config.get("base_model_name_or_path"),
             "task_type": self.config.get("task_type"),
-            "head": self.head,
-            "keys": self.keys,
+            "head": beside.head,
+            "keys": keys,
         }
-        config = parse_adapter(parts if len(parts) > 1 else parts[0])
-        return Imported(config, self.ours, facts)
+        return Imported(parse_adapter(parts), tensors, facts)
 
     # --- Config ----------------------------------------------------------------------------
 
@@ -288,8 +279,7 @@ class _Reading:
                     )
                 values = np.split(value, len(module.keys), axis=-1)
         for place, part in zip(module.keys, values, strict=True):
-            self.ours[f"{place}.{row.variable}"] = part
-            self.keys[f"{place}.{row.variable}"] = key
+            self.ours[f"{place}.{row.variable}"] = (part, key)
 
     def _shared(self) -> None:
         for row in self.method.rows:
@@ -297,129 +287,35 @@ class _Reading:
                 continue
             if row in self.found.shared:
                 key = self.found.shared[row]
-                self.ours[f"{row.owner}.{row.variable}"] = row.ours(self.tensors[key])
-                self.keys[f"{row.owner}.{row.variable}"] = key
+                self.ours[f"{row.owner}.{row.variable}"] = (row.ours(self.tensors[key]), key)
             elif not row.optional and self._there(row):
                 self.missing.append(row.suffix)
 
-    def _rest(self) -> None:
-        """Heads, whole layers and embedding tables beside the adapter."""
-        saved = [str(name) for name in self.config.get("modules_to_save") or []]
-        head = self.layout.hf.head if self.layout.hf is not None else None
-        left = []
-        for name, key in self.found.rest.items():
-            path, _, variable = name.rpartition(".")
-            plain = path.removesuffix(".base_layer")
-            inside = plain.removeprefix(self.prefix)
-            if head is not None and path == head.path and variable in ("weight", "bias"):
-                value = self.tensors[key]
-                self.head["kernel" if variable == "weight" else "bias"] = (
-                    value.T if variable == "weight" else value
-                )
-                continue
-            if variable == "trainable_tokens_delta":
-                owner = inside.removesuffix(".token_adapter")
-                module = self._module(owner, "embedding")
-                if self.config.get("trainable_token_indices") is None:
-                    self.unexpected.append(key)
-                else:
-                    self.tokens = (module, key)
-                continue
-            module = self.layout.modules.get(inside)
-            if module is None and plain == inside and self.layout.family is None:
-                if not self.layout.complete and plain.split(".")[-1] in saved:
-                    module = Module(plain, (plain,), "linear")
-            if (
-                module is not None
-                and module.kind == "embedding"
-                and plain.split(".")[-1] not in saved
-            ):
-                same = self.same_embedding
-                if same is None or same(module.keys[0], self.tensors[key]):
-                    continue
-            row = self._full_row(module, f".{variable}")
-            if module is not None and row is not None:
-                self.full.setdefault(module.path, {})[row] = key
-            elif path.split(".")[0] in _HEADS or any(part in saved for part in path.split(".")):
-                left.append(key)
-            else:
-                self.unexpected.append(key)
-        if head is not None and "kernel" in self.head and not head.bias:
-            self.head.setdefault("bias", np.zeros(self.head["kernel"].shape[1], "float32"))
-        if left:
-            warnings.warn(
-                f"{self.where}: the head in the file has another form than kzoo's and is left "
-                f"aside: {', '.join(left[:3])} ({len(left)} in all)",
-                InteropWarning,
-                stacklevel=4,
-            )
-
-    def _full_row(self, module: Module | None, suffix: str) -> Row | None:
-        if module is None:
-            return None
-        rows = FULL.rows_at(module.kind)
-        return next((row for row in rows if row.suffix == suffix), None)
-
     # --- Configuration ---------------------------------------------------------------------
 
-    def _parts(self) -> list[dict[str, Any]]:
+    def _part(self) -> dict[str, Any]:
+        """The adapter's own configuration."""
         part: dict[str, Any] = {"method": self.method.methods[0], **self.options}
         modules = [m for m in self.layout.modules.values() if m.path in self.found.modules]
         for option in self.method.options:
             if option.pattern is None:
                 continue
-            values = {
+            at = {
                 m.path: value_at(self.config, option.theirs, option.pattern, self.prefix + m.path)
                 for m in modules
             }
-            part[option.ours] = usual = _most_common(list(values.values()), part[option.ours])
-            pattern = {
-                k: values[m.path] for m in modules for k in m.keys if values[m.path] != usual
-            }
+            found = list(at.values())
+            part[option.ours] = usual = max(dict.fromkeys(found), key=found.count)
+            pattern = {key: at[m.path] for m in modules for key in m.keys if at[m.path] != usual}
             if pattern:
                 part[option.pattern] = pattern
-        part |= self._places(modules)
-        parts = [part]
-        if self.tokens is not None:
-            module, key = self.tokens
-            self._put(len(parts), module.keys[0], TOKENS.rows[0], self.tensors[key], key)
-            ids = _token_ids(self.config["trainable_token_indices"], self.prefix + module.path)
-            parts.append({"method": "tokens", "indices": ids, **self._said(list(module.keys))})
-        if self.full:
-            keys = []
-            for path, rows in self.full.items():
-                module = self._module(path)
-                keys += module.keys
-                for row, key in rows.items():
-                    values = self._full_values(module, row, key)
-                    for place, value in zip(module.keys, values, strict=True):
-                        self._put(len(parts), place, row, value, key)
-            parts.append({"method": "full", **self._said(keys)})
-        return parts
-
-    def _said(self, keys: list[str]) -> dict[str, Any]:
-        places, complete = self._all_places(keys)
-        return say(keys, places, complete, blocks=False)
-
-    def _put(self, part: int, place: str, row: Row, value: NDArray[Any], key: str) -> None:
-        self.ours[f"{part}.{place}.{row.variable}"] = value
-        self.keys[f"{part}.{place}.{row.variable}"] = key
-
-    def _full_values(self, module: Module, row: Row, key: str) -> list[NDArray[Any]]:
-        value = self.tensors[key]
-        hf = self.layout.hf
-        if row.form == "transposed" and hf is not None and hf.conv1d:
-            value = value.T  # HF's Conv1D is (in, out) already
-        return np.split(row.ours(value), len(module.keys), axis=-1)
-
-    def _module(self, path: str, kind: str = "linear") -> Module:
-        return self.layout.modules.get(path) or Module(path, (path,), kind)
+        return part | self._places(modules)
 
     def _places(self, modules: list[Module]) -> dict[str, Any]:
-        keys = [key for module in modules for key in module.keys]
         if self.method.is_prompt:
             return {}
-        places, complete = self._all_places(keys)
+        keys = [key for module in modules for key in module.keys]
+        places, complete = self.layout.known(keys)
         if self.method.places == ("targets",):
             return say(keys, places, complete)
         ends: dict[str, list[str]] = {"out": [], "in": []}
@@ -430,36 +326,9 @@ class _Reading:
             for option, end in zip(self.method.places, ("out", "in"), strict=True)
         }
 
-    def _all_places(self, keys: list[str]) -> tuple[Any, bool]:
-        from kzoo.backbones.places import Place
-
-        if self.layout.places:
-            return self.layout.places, self.layout.complete
-        return [Place(key, key, key, 0, 0) for key in keys], False
-
-    def _number(self, parts: list[dict[str, Any]]) -> None:
-        """In a union, keys carry the number of the part."""
-        for mapping in (self.ours, self.keys):
-            for key in [key for key in mapping if not key.split(".")[0].isdigit()]:
-                mapping[f"0.{key}"] = mapping.pop(key)  # type: ignore[assignment]
-
     def _problems(self) -> str:
         problems = []
         for what, keys in (("missing", self.missing), ("unexpected", self.unexpected)):
             if keys:
                 problems.append(f"{what} {keys[:3]} ({len(keys)} in all)")
         return "; ".join(problems)
-
-
-def _token_ids(indices: Any, path: str) -> list[int]:
-    """The ids for one embedding: a list is for the model's only one."""
-    if isinstance(indices, Mapping):
-        for name, ids in indices.items():
-            if path == name or path.endswith(f".{name}"):
-                return list(ids)
-        raise AdapterError(f"`trainable_token_indices` says nothing about `{path}`.")
-    return list(indices)
-
-
-def _most_common(values: list[Any], default: Any) -> Any:
-    return max(dict.fromkeys(values), key=values.count) if values else default

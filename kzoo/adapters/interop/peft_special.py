@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.adapters.interop.hf_names import Layout
+from kzoo.adapters.interop.layouts import Layout
 from kzoo.errors import AdapterError
 
 Tensors = dict[str, NDArray[Any]]
@@ -53,18 +53,13 @@ def before_writing(
     if peft_type.endswith(("PROMPT_TUNING", "P_TUNING")):
         if layout.dims is None:
             raise AdapterError("A prompt in PEFT's format needs the sizes of the model.")
-        width = next(value.shape[-1] for key, value in ours.items() if key.endswith(".prompt"))
-        config |= _model_sizes(layout, width, layout.dims.num_heads)
+        config |= {
+            "token_dim": layout.dims.embedding_dim,
+            "num_attention_heads": layout.dims.num_heads,
+            "num_layers": layout.dims.num_layers,
+            "num_transformer_submodules": 1,
+        }
     return ours
-
-
-def _model_sizes(layout: Layout, token_dim: int, heads: int) -> dict[str, Any]:
-    return {
-        "token_dim": token_dim,
-        "num_attention_heads": heads,
-        "num_layers": layout.dims.num_layers,
-        "num_transformer_submodules": 1,
-    }
 
 
 def _pad_pruned(options: dict[str, Any], ours: Tensors) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kzoo.adapters.interop.hf_names import Layout
+from kzoo.adapters.interop.layouts import Layout
 from kzoo.errors import AdapterError
 
 ALL_LINEAR = "all-linear"

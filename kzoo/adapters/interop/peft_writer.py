@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.config import AdapterConfig
 from kzoo.adapters.interop.folders import Tensors, write_folder
-from kzoo.adapters.interop.hf_names import Layout, Module
+from kzoo.adapters.interop.layouts import Layout, Module
+from kzoo.adapters.interop.peft_format import Method, Row
 from kzoo.adapters.interop.peft_special import before_writing
-from kzoo.adapters.interop.peft_table import FULL, METHODS, TOKENS, Method, Row, method_of
+from kzoo.adapters.interop.peft_table import FULL, METHODS, TOKENS, method_of
 from kzoo.adapters.interop.peft_targets import short_names
 from kzoo.errors import AdapterError
 
@@ -111,12 +112,12 @@ class _Writing:
                 "PEFT keeps one method in a folder. Received: "
                 + (" | ".join(part[1].method for part in self.parts))
             )
-        method, config, tensors = main[0]
-        method, config, tensors = as_peft_has_it(method, config, tensors)
+        method = main[0][0]
+        config, plain = without_base_changes(*main[0])
         self.config = {"peft_type": method.peft_type, "task_type": self.task}
         for option in method.options:
             self.config[option.theirs] = option.write(getattr(config, option.ours))
-        tensors = before_writing(method.peft_type, self.config, dict(tensors), self.layout)
+        tensors = before_writing(method.peft_type, self.config, plain, self.layout)
         self._shared(method, tensors)
         if not method.is_prompt:
             values = self._modules(method, config, _by_place(tensors))
@@ -254,15 +255,15 @@ class _Writing:
         )
 
 
-def as_peft_has_it(
-    method: Method, config: AdapterConfig, tensors: Mapping[str, NDArray[Any]]
-) -> tuple[Method, AdapterConfig, Mapping[str, NDArray[Any]]]:
+def without_base_changes(
+    method: Method, config: AdapterConfig, tensors: Tensors
+) -> tuple[AdapterConfig, Tensors]:
     """PiSSA and OLoRA as the plain LoRA of twice the rank that they are.
 
     PEFT would redo the initialisation on loading and change the model's weights by it.
     """
     if not getattr(config, "from_weights", False):
-        return method, config, tensors
+        return config, tensors
     if getattr(config, "use_dora", False):
         raise AdapterError("`use_dora` with `init` pissa or olora has no plain form for PEFT.")
     grown = {}
@@ -280,7 +281,7 @@ def as_peft_has_it(
     raw["r"], raw["alpha"] = 2 * raw["r"], alpha * raw["alpha"]
     raw["rank_pattern"] = {k: 2 * v for k, v in raw["rank_pattern"].items()}
     raw["alpha_pattern"] = {k: alpha * v for k, v in raw["alpha_pattern"].items()}
-    return method, type(config)(**raw), grown
+    return type(config)(**raw), grown
 
 
 def _one_first_matrix(
