@@ -133,8 +133,11 @@ class LowRankConfig(TargetedConfig):
             AdapterError: Also where an entry of a pattern fits no chosen place.
         """
         chosen = super().choose(places)
-        patterns = {"rank_pattern": self.rank_pattern, "alpha_pattern": self.alpha_pattern}
-        for option, pattern in patterns.items():
+        patterns: tuple[tuple[str, Mapping[str, float]], ...] = (
+            ("rank_pattern", self.rank_pattern),
+            ("alpha_pattern", self.alpha_pattern),
+        )
+        for option, pattern in patterns:
             for target in pattern:
                 if not any(place.matches(target) for place in chosen):
                     raise AdapterError(

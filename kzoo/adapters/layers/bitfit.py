@@ -27,22 +27,16 @@ class BitfitLayer(AdapterLayer):
 
     def __init__(self, config: BitfitConfig, place: Place, building: Building) -> None:
         super().__init__(config, place, building.name)
-        self.projection = None if is_norm(place) else Projection(place.layer)
-        self.norm = Norm(place.layer) if is_norm(place) else None
+        self.host: Norm | Projection
+        self.host = Norm(place.layer) if is_norm(place) else Projection(place.layer)
         self.bias = self.add_weight((place.size_out,), "zeros", name="bias")
-        self.bias.assign(self._host())
-
-    def _host(self) -> Any:
-        return self.norm.shift if self.projection is None else self.projection.flat_bias()
+        self.bias.assign(self.host.flat_bias())
 
     def apply(self, inner: Function, x: Any) -> Any:
         """See the class."""
-        added = self.bias - self._host()
-        if self.projection is not None:
-            added = self.projection.unflatten_output(added)
-        return inner(x) + added
+        return inner(x) + self.host.unflatten_output(self.bias - self.host.flat_bias())
 
     def merged(self) -> list[tuple[Any, NDArray[Any]]]:
         """The trained bias in place of the sublayer's."""
-        host = self.norm.shift if self.projection is None else self.projection.bias
+        host = self.host.bias
         return [(host, numbers(self.bias).reshape(host.shape))]

@@ -34,23 +34,23 @@ class LnLayer(AdapterLayer):
         self.gamma = self.add_weight((self.norm.size,), "ones", name="gamma")
         self.gamma.assign(self.norm.scale)
         self.beta = None
-        if self.norm.shift is not None:
+        if self.norm.bias is not None:
             self.beta = self.add_weight((self.norm.size,), "zeros", name="beta")
-            self.beta.assign(self.norm.shift)
+            self.beta.assign(self.norm.bias)
 
     def apply(self, inner: Function, x: Any) -> Any:
         """See the class."""
         y = inner(x)
         added = self.norm.normalised(x) * _difference(self.gamma, self.norm.scale)
         if self.beta is not None:
-            added = added + _difference(self.beta, self.norm.shift)
+            added = added + _difference(self.beta, self.norm.bias)
         return y + keras.ops.cast(added, y.dtype)
 
     def merged(self) -> list[tuple[Any, NDArray[Any]]]:
         """The trained numbers in place of the norm's."""
         changes = [(self.norm.scale, numbers(self.gamma))]
         if self.beta is not None:
-            changes.append((self.norm.shift, numbers(self.beta)))
+            changes.append((self.norm.bias, numbers(self.beta)))
         return changes
 
 
