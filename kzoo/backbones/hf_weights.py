@@ -1,107 +1,29 @@
 """From an HF-format folder to a KerasHub backbone, by a table of tensor names.
 
-KerasHub reads such folders too, but only with the key prefix that its authors had at hand (a bare
-`RobertaModel` or `DistilBertModel` fails), and it drops RoBERTa's token-type row.
+KerasHub reads such folders too, but only of some families (not T5, DeBERTa, ELECTRA), only with the
+key prefix that its authors had at hand (a bare `RobertaModel` or `DistilBertModel` fails), and it
+drops RoBERTa's token-type row.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.backbones.families import Family
+from kzoo.backbones.family import Family, reach
+from kzoo.backbones.hf_config import backbone_config
+from kzoo.backbones.hf_tables import HF_NAMES, HFNames
+from kzoo.backbones.hf_tensors import Tensors
+from kzoo.backbones.sizes import einsum_axes, layer_sizes
 from kzoo.errors import WeightsError
 
-# Dimensions: KerasHub argument -> HF config key.
-_BERT_DIMS = {
-    "vocabulary_size": "vocab_size",
-    "num_layers": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "hidden_dim": "hidden_size",
-    "intermediate_dim": "intermediate_size",
-    "max_sequence_length": "max_position_embeddings",
-    "dropout": "hidden_dropout_prob",
-}
-# Linear layers of a block: attribute path -> HF name.
-_BERT_BLOCK = {
-    "_self_attention_layer._query_dense": "attention.self.query",
-    "_self_attention_layer._key_dense": "attention.self.key",
-    "_self_attention_layer._value_dense": "attention.self.value",
-    "_self_attention_layer._output_dense": "attention.output.dense",
-    "_self_attention_layer_norm": "attention.output.LayerNorm",
-    "_feedforward_intermediate_dense": "intermediate.dense",
-    "_feedforward_output_dense": "output.dense",
-    "_feedforward_layer_norm": "output.LayerNorm",
-}
-_DISTIL_BLOCK = {
-    "_self_attention_layer._query_dense": "attention.q_lin",
-    "_self_attention_layer._key_dense": "attention.k_lin",
-    "_self_attention_layer._value_dense": "attention.v_lin",
-    "_self_attention_layer._output_dense": "attention.out_lin",
-    "_self_attention_layer_norm": "sa_layer_norm",
-    "_feedforward_intermediate_dense": "ffn.lin1",
-    "_feedforward_output_dense": "ffn.lin2",
-    "_feedforward_layer_norm": "output_layer_norm",
-}
+__all__ = ["assign_weights", "backbone_config"]
 
-
-@dataclass(frozen=True)
-class _Names:
-    dims: Mapping[str, str]
-    defaults: Mapping[str, Any]
-    layers: str
-    block: Mapping[str, str]
-    position_offset: int = 0
-
-
-_TABLE = {
-    "bert": _Names(
-        {**_BERT_DIMS, "num_segments": "type_vocab_size"},
-        {"hidden_dropout_prob": 0.1, "type_vocab_size": 2},
-        "encoder.layer",
-        _BERT_BLOCK,
-    ),
-    # RoBERTa counts positions from padding_idx + 1 = 2.
-    "roberta": _Names(
-        _BERT_DIMS, {"hidden_dropout_prob": 0.1}, "encoder.layer", _BERT_BLOCK, position_offset=2
-    ),
-    "distilbert": _Names(
-        {
-            "vocabulary_size": "vocab_size",
-            "num_layers": "n_layers",
-            "num_heads": "n_heads",
-            "hidden_dim": "dim",
-            "intermediate_dim": "hidden_dim",
-            "max_sequence_length": "max_position_embeddings",
-            "dropout": "dropout",
-        },
-        {"dropout": 0.1},
-        "transformer.layer",
-        _DISTIL_BLOCK,
-    ),
-}
-
-
-def backbone_config(family: Family, hf: Mapping[str, Any]) -> dict[str, Any]:
-    """KerasHub's constructor arguments from an HF `config.json`.
-
-    Raises:
-        WeightsError: A size is missing.
-    """
-    names = _TABLE[family.name]
-    facts = {**names.defaults, **hf}
-    if missing := [key for key in names.dims.values() if key not in facts]:
-        raise WeightsError(f"config.json lacks {', '.join(f'`{key}`' for key in missing)}.")
-    config = {ours: facts[theirs] for ours, theirs in names.dims.items()}
-    config["max_sequence_length"] -= names.position_offset
-    return config
+_ROBERTA_TYPES = "embeddings.token_type_embeddings.weight"
 
 
 def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
@@ -118,118 +40,148 @@ def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
     Raises:
         WeightsError: No file, an unreadable file, a missing tensor or a wrong shape.
     """
-    tensors = _Tensors(folder)
-    names = _TABLE[family.name]
-    for block, layer in enumerate(family.block_list(backbone)):
-        for path, name in names.block.items():
-            target = layer
-            for attribute in path.split("."):
-                target = getattr(target, attribute)
-            _assign_layer(target, tensors, f"{names.layers}.{block}.{name}")
-    _assign_layer(backbone.embeddings_layer_norm, tensors, "embeddings.LayerNorm")
-    tokens = tensors["embeddings.word_embeddings.weight"]
-    positions = tensors["embeddings.position_embeddings.weight"][names.position_offset :]
-    if family.name == "bert":
-        _assign(backbone.token_embedding.embeddings, tokens, "word_embeddings")
-        _assign(backbone.position_embedding.position_embeddings, positions, "position_embeddings")
-        segments = tensors["embeddings.token_type_embeddings.weight"]
-        _assign(backbone.segment_embedding.embeddings, segments, "token_type_embeddings")
-    else:
-        if family.name == "roberta":
-            # Every token has type 0; KerasHub has no such table, so its row goes to the positions.
-            positions = positions + tensors["embeddings.token_type_embeddings.weight"][:1]
-        both = backbone.embeddings
-        _assign(both.token_embedding.embeddings, tokens, "word_embeddings")
-        _assign(both.position_embedding.position_embeddings, positions, "position_embeddings")
-    if family.pooler is None:
-        return False
-    pooler = getattr(backbone, family.pooler)
-    if "pooler.dense.weight" not in tensors:
-        # Not left at random: the trunk's fingerprint has to be the same in every process.
-        for variable in pooler.weights:
-            variable.assign(np.zeros(variable.shape))
-        return False
-    _assign_layer(pooler, tensors, "pooler.dense")
-    return True
+    names = HF_NAMES[family.name]
+    filling = _Filling(names, Tensors(folder, names.anchor))
+    inner = getattr(backbone, "num_inner_repetitions", 1)
+    gated = family.is_gated(backbone)
+    for stack, blocks, template, modules in zip(
+        family.stacks, family.block_lists(backbone), names.blocks, names.sites, strict=True
+    ):
+        paths = stack.paths(gated)
+        for i, block in enumerate(blocks):
+            name = template.format(i=i, group=i // inner, inner=i % inner)
+            filling.block(block, paths, modules, name)
+        for path, tensor in names.first_block.items():
+            full = f"{template.format(i=0)}.{tensor}"
+            filling.assign(reach(blocks[0], path), filling.tensors[full], full)
+    for path, module in names.outside.items():
+        if not filling.may_skip(backbone, path):
+            filling.outside(reach(backbone, path), module, path)
+    filling.logits(getattr(backbone, "token_embedding", None))
+    pooler = family.pooler is not None and filling.pooler(reach(backbone, family.pooler))
+    filling.check_complete(backbone)
+    return pooler
 
 
-def _assign_layer(layer: Any, tensors: _Tensors, name: str) -> None:
-    if hasattr(layer, "gamma"):
-        # The first TensorFlow conversions are named gamma and beta to this day.
-        old = f"{name}.gamma" in tensors
-        _assign(layer.gamma, tensors[f"{name}.{'gamma' if old else 'weight'}"], name)
-        _assign(layer.beta, tensors[f"{name}.{'beta' if old else 'bias'}"], name)
-    else:
-        _assign(layer.kernel, tensors[f"{name}.weight"].T, name)
-        _assign(layer.bias, tensors[f"{name}.bias"], name)
+class _Filling:
+    """Assigns tensors to variables and remembers which variables have got one."""
+
+    def __init__(self, names: HFNames, tensors: Tensors) -> None:
+        self.names = names
+        self.tensors = tensors
+        self.done: set[int] = set()
+
+    def block(
+        self, block: Any, paths: Mapping[str, str], modules: Mapping[str, str], name: str
+    ) -> None:
+        """Fills the sublayers of one Transformer block."""
+        shared = {m: 0 for m in modules.values() if list(modules.values()).count(m) > 1}
+        for site, module in modules.items():
+            path = paths.get(site, site).partition(":")[0]
+            if self.may_skip(block, path):
+                continue
+            layer, full = reach(block, path), f"{name}.{module}"
+            if full.endswith("wi_0") and f"{full}.weight" not in self.tensors:
+                full = full.removesuffix("_0")  # T5 without a gate
+            self.layer(layer, full, shared.get(module))
+            if module in shared:
+                shared[module] += layer_sizes(layer)[1]
+
+    def outside(self, target: Any, module: str, path: str) -> None:
+        """Fills an embedding, a norm or a bare variable."""
+        if not hasattr(target, "weights"):
+            self.assign(target, self.tensors[module], module)
+        elif hasattr(target, "position_embeddings"):
+            rows = self.tensors[f"{module}.weight"][self.names.position_offset :]
+            if path == "embeddings.position_embedding" and _ROBERTA_TYPES in self.tensors:
+                # Every token has type 0; KerasHub has no such table, so its row goes here.
+                rows = rows + self.tensors[_ROBERTA_TYPES][:1]
+            self.assign(target.position_embeddings, rows, module)
+        else:
+            self.layer(target, module)
+
+    def layer(self, layer: Any, name: str, start: int | None = None) -> None:
+        """Fills one layer; `start` is its first column in a module that is several layers here."""
+        if hasattr(layer, "gamma"):
+            # The first TensorFlow conversions are named gamma and beta to this day.
+            old = f"{name}.gamma" in self.tensors
+            for ours, theirs in (("gamma", "weight"), ("beta", "bias")):
+                self.assign(
+                    getattr(layer, ours), self.tensors[f"{name}.{ours if old else theirs}"], name
+                )
+            return
+        weight = self.tensors[f"{name}.weight"]
+        if hasattr(layer, "embeddings"):
+            self.assign(layer.embeddings, weight, name)
+        elif hasattr(layer, "kernel"):
+            columns = slice(None) if start is None else slice(start, start + layer_sizes(layer)[1])
+            if weight.ndim == 4:  # a convolution: (out, in, height, width)
+                self.assign(layer.kernel, weight.transpose(2, 3, 1, 0), name)
+            else:
+                matrix = (weight if self.names.conv1d else weight.T)[:, columns]
+                self.assign(layer.kernel, _kernel(layer, matrix, name), name)
+            if layer.bias is not None:
+                self.assign(layer.bias, self.tensors[f"{name}.bias"][columns], name)
+        else:  # an RMS norm has one variable, whatever its name
+            self.assign(layer.weights[0], weight, name)
+
+    def logits(self, embedding: Any) -> None:
+        """Fills the matrix that computes logits, where it is not the token embedding itself."""
+        matrix = getattr(embedding, "reverse_embeddings", None)
+        if matrix is None:
+            return
+        if "lm_head.weight" in self.tensors:
+            value = self.tensors["lm_head.weight"].T
+        else:
+            # A tied checkpoint (KerasHub's Mistral ties none), or a bare trunk without a head.
+            value = np.asarray(embedding.embeddings).T
+        self.assign(matrix, value, "lm_head")
+
+    def pooler(self, pooler: Any) -> bool:
+        """Fills the pooler; with zeros where the checkpoint has none."""
+        if self.names.pooler is None or f"{self.names.pooler}.weight" not in self.tensors:
+            # Not left at random: the trunk's fingerprint has to be the same in every process.
+            for variable in pooler.weights:
+                self.assign(variable, np.zeros(variable.shape), "pooler")
+            return False
+        self.layer(pooler, self.names.pooler)
+        return True
+
+    def assign(self, variable: Any, value: NDArray[Any], name: str) -> None:
+        """Assigns one tensor, in any shape of the right size."""
+        if value.size != int(np.prod(variable.shape)):
+            raise _misfit(name, value.shape, variable.shape)
+        variable.assign(value.astype("float32").reshape(variable.shape))
+        self.done.add(id(variable))
+
+    def may_skip(self, root: Any, path: str) -> bool:
+        """Whether a path does not exist and need not."""
+        return path in self.names.optional and not hasattr(root, path)
+
+    def check_complete(self, backbone: Any) -> None:
+        """Raises where a variable was left at random."""
+        left = [v.path for v in backbone.weights if id(v) not in self.done]
+        left = [path for path in left if not path.endswith("seed_generator_state")]
+        if left:
+            raise WeightsError(
+                f"{self.tensors.folder} has nothing for `{left[0]}` of the backbone."
+            )
 
 
-def _assign(variable: Any, value: NDArray[Any], name: str) -> None:
-    if value.size != int(np.prod(variable.shape)):
-        raise WeightsError(
-            f"`{name}` has shape {value.shape}, which does not fill {tuple(variable.shape)}: "
-            "config.json and weights do not belong together."
-        )
-    # Attention kernels are (width, heads, head size) or (heads, head size, width) here.
-    variable.assign(value.astype("float32").reshape(variable.shape))
+def _kernel(layer: Any, matrix: NDArray[Any], name: str) -> NDArray[Any]:
+    """A matrix (in, out) in the order of the kernel's axes: (width, heads, head size), ..."""
+    equation = getattr(layer, "equation", None)
+    if equation is None:
+        return matrix
+    order = [axis for axes in einsum_axes(equation) for axis in axes]
+    shape = tuple(int(layer.kernel.shape[axis]) for axis in order)
+    if matrix.size != int(np.prod(shape)):
+        raise _misfit(name, matrix.shape, layer.kernel.shape)
+    return np.transpose(matrix.reshape(shape), np.argsort(order))
 
 
-class _Tensors:
-    """Tensors of a folder by their name behind the model's prefix, read when asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        files = _weight_files(folder)
-        self.where: dict[str, tuple[Path, str]] = {}
-        for path in files:
-            with _open(path) as tensors:
-                for key in tensors.keys():  # noqa: SIM118 (not a dict)
-                    self.where[key] = (path, key)
-        suffix = "embeddings.word_embeddings.weight"
-        anchors = [key for key in self.where if key.endswith(suffix)]
-        if not anchors:
-            raise WeightsError(f"The weights in {folder} have no tensor `{suffix}`.")
-        prefix = min(anchors, key=len).removesuffix(suffix)  # "", "bert.", "roberta.", ...
-        self.where |= {
-            key.removeprefix(prefix): place
-            for key, place in self.where.items()
-            if key.startswith(prefix)
-        }
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.where
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self.where:
-            raise WeightsError(f"The weights in {self.folder} have no tensor `{name}`.")
-        path, key = self.where[name]
-        with _open(path) as tensors:
-            return np.asarray(tensors.get_tensor(key))
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        files = [folder / name for name in sorted(shards)]
-    else:
-        files = [folder / "model.safetensors"]
-    for path in files:
-        if not path.is_file():
-            hint = ""
-            if (folder / "pytorch_model.bin").exists():
-                hint = " pytorch_model.bin is a pickle, which kzoo does not read; convert it."
-            raise WeightsError(f"`{path.name}` is missing in {folder}.{hint}")
-    return files
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """safetensors.safe_open, with one kind of error."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as tensors:
-            yield tensors
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
+def _misfit(name: str, found: Any, wanted: Any) -> WeightsError:
+    return WeightsError(
+        f"`{name}` has shape {tuple(found)}, which does not fill {tuple(wanted)}: "
+        "config.json and weights do not belong together."
+    )
