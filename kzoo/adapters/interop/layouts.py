@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kzoo.adapters.interop.hf_names import HF_FAMILIES, HfFamily, hf_family
+from kzoo.adapters.interop.hf_classes import HfClasses, hf_classes
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES
+from kzoo.backbones.hf_tables import HF_NAMES
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError, did_you_mean
 
@@ -55,9 +56,14 @@ class Layout:
     _paths: Mapping[str, str] = field(default_factory=dict)  # key of a place -> path
 
     @property
-    def hf(self) -> HfFamily | None:
-        """The family's names."""
-        return HF_FAMILIES[self.family] if self.family is not None else None
+    def hf(self) -> HfClasses | None:
+        """HF's classes of the family."""
+        return hf_classes(self.family) if self.family is not None else None
+
+    @property
+    def conv1d(self) -> bool:
+        """Whether the linear modules are HF's `Conv1D`."""
+        return self.family is not None and HF_NAMES[self.family].conv1d
 
     def known(self, keys: Sequence[str]) -> tuple[Sequence[Place], bool]:
         """The places that are known, at least these, and whether they are all."""
@@ -119,17 +125,19 @@ def layout_of(places: Sequence[Place], family: str | None, dims: Dims | None = N
             if place.method == "call"
         }
         return _layout(modules, None, places, True)
-    modules = _grouped(dict(_named(hf_family(family), places)))
-    return _layout(modules, family, places, True, dims)
+    keys = {place.key for place in places}
+    gated = any(place.name == "ffn_gate" for place in places)
+    paths = {key: path for key, path in _paths(family, _blocks(keys), gated) if key in keys}
+    return _layout(_grouped(paths), family, places, True, dims)
 
 
 def layout_of_file(family: str, paths: Iterable[str]) -> Layout:
     """The layout of a family with as many blocks as the module paths of a file show."""
-    names = hf_family(family)
+    hf_classes(family)
     paths = list(paths)
     counts = []
-    for where, _ in names.stacks.values():
-        pattern = re.compile(rf"(?:^|\.){re.escape(where)}\.(\d+)\.")
+    for template in HF_NAMES[family].blocks:
+        pattern = re.compile(r"(?:^|\.)" + re.escape(template).replace(r"\{i\}", r"(\d+)") + r"\.")
         found = [int(match[1]) for path in paths if (match := pattern.search(path))]
         counts.append(max(found, default=-1) + 1)
     row = FAMILIES[family]
@@ -138,23 +146,40 @@ def layout_of_file(family: str, paths: Iterable[str]) -> Layout:
         Place(spot.key, spot.site, spot.name, 0, 0, block=spot.block, method=spot.method)
         for spot in row.spots(counts, gated)
     ]
-    return _layout(_grouped(dict(_named(names, places))), family, places, False)
+    names = {stack.name: count for stack, count in zip(row.stacks, counts, strict=True)}
+    return _layout(_grouped(dict(_paths(family, names, gated))), family, places, False)
 
 
-def _named(names: HfFamily, places: Sequence[Place]) -> Iterable[tuple[str, str]]:
-    gated = any(place.name == "ffn_gate" for place in places)
-    for place in places:
-        stack, _, rest = place.key.partition(".")
+def _blocks(keys: Iterable[str]) -> dict[str, int]:
+    """Number of blocks of each stack."""
+    counts: dict[str, int] = {}
+    for key in keys:
+        stack, _, rest = key.partition(".")
         number, _, name = rest.partition(".")
-        if name and stack in names.stacks:
-            where, block = names.stacks[stack]
-            if name in block:
-                path = f"{where}.{number}.{block[name]}"
-                if not gated and path.endswith(".wi_1"):
-                    path = path.removesuffix("_1")
-                yield place.key, path
-        elif place.key in names.outside:
-            yield place.key, names.outside[place.key]
+        if name:
+            counts[stack] = max(counts.get(stack, 0), int(number) + 1)
+    return counts
+
+
+def _paths(family: str, counts: Mapping[str, int], gated: bool) -> Iterator[tuple[str, str]]:
+    """Key of a place and path of its module, for every place that is one."""
+    hf_classes(family)
+    row, names = FAMILIES[family], HF_NAMES[family]
+    for spot in row.spots([counts.get(stack.name, 0) for stack in row.stacks], gated):
+        attribute, _, method = spot.path.partition(":")
+        if method or spot.name in ("attention", "cross_attention", "block"):
+            continue
+        if spot.stack is None:
+            module = names.pooler if spot.name == "pooler" else names.outside.get(attribute)
+            if module is not None:
+                yield spot.key, module
+            continue
+        sites = names.sites[spot.stack]
+        module = sites.get(spot.name) or sites.get(attribute)
+        if module is not None:
+            if not gated and module.endswith(".wi_0"):  # T5 without a gate
+                module = module.removesuffix("_0")
+            yield spot.key, f"{names.blocks[spot.stack].format(i=spot.index)}.{module}"
 
 
 def _grouped(paths: Mapping[str, str]) -> dict[str, Module]:

@@ -141,8 +141,8 @@ class Beside:
         return same is None or same(module.keys[0], self.file.tensors[key])
 
     def _values(self, module: Module, row: Row, key: str) -> list[NDArray[Any]]:
-        value, hf = self.file.tensors[key], self.file.layout.hf
-        if row.form == "transposed" and hf is not None and hf.conv1d:
+        value = self.file.tensors[key]
+        if row.form == "transposed" and self.file.layout.conv1d:
             value = value.T  # HF's Conv1D is (in, out) already
         return np.split(row.ours(value), len(module.keys), axis=-1)
 

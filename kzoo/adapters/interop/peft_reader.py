@@ -19,7 +19,7 @@ from kzoo.adapters.interop.folders import (
     read_json,
     read_tensors,
 )
-from kzoo.adapters.interop.hf_names import HF_FAMILIES
+from kzoo.adapters.interop.hf_classes import HF_CLASSES
 from kzoo.adapters.interop.layouts import Layout, Module, layout_of_file
 from kzoo.adapters.interop.peft_beside import Beside, File, Found, SameEmbedding
 from kzoo.adapters.interop.peft_format import Method, Row
@@ -187,15 +187,14 @@ class _Reading:
         paths = list(self.found.modules)
         if family is not None:
             return layout_of_file(family, paths)
-        for name in HF_FAMILIES:
+        fitting = []
+        for name in HF_CLASSES:
             layout = layout_of_file(name, paths)
             prefix, split = layout.split(paths)
-            hf = HF_FAMILIES[name]
             if paths and all(path in layout.modules for path in split):
-                same = [x for x in HF_FAMILIES.values() if x.stacks == hf.stacks]
-                named = [x for x in same if f"{x.prefix}." == prefix]
-                if not named or hf in named:  # `bert.` and `roberta.` hold the same names
-                    return layout
+                fitting.append((prefix == f"{HF_CLASSES[name].prefix}.", layout))
+        for _, layout in sorted(fitting, key=lambda found: not found[0]):
+            return layout  # `bert.` and `roberta.` hold the same names
         modules = {path: Module(path, (path,), self._kind(path)) for path in paths}
         return Layout(modules, None, (), False)
 

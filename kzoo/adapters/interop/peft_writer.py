@@ -91,7 +91,7 @@ class _Writing:
         hf = self.layout.hf
         if hf is None:
             return None, _dotted(prefix or "")
-        task, usual = hf.task
+        task, usual = hf.task, hf.task_prefix
         if self.head is not None:
             if hf.head is None:
                 raise AdapterError(
@@ -127,7 +127,7 @@ class _Writing:
                 self.config["feedforward_modules"] = short_names(
                     self.inputs, self.layout, self.prefix
                 )
-        if self.layout.hf is not None and self.layout.hf.conv1d and method.fan_in_fan_out:
+        if self.layout.conv1d and method.fan_in_fan_out:
             self.config["fan_in_fan_out"] = True
         for other, part, own in self.parts:
             if other is FULL:
@@ -226,8 +226,8 @@ class _Writing:
                 )
             for row in FULL.rows_at(module.kind):
                 if value := self._fused(module, row, {k: places[k] for k in module.keys}):
-                    conv1d = self.layout.hf is not None and self.layout.hf.conv1d
-                    turned = value[0].T if conv1d and row.form == "transposed" else value[0]
+                    conv1d = self.layout.conv1d and row.form == "transposed"
+                    turned = value[0].T if conv1d else value[0]
                     self.file[f"base_model.model.{self.prefix}{path}{row.suffix}"] = turned
             self.saved.append(self.prefix + path)
 
