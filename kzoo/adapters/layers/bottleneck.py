@@ -11,6 +11,7 @@ import keras
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.functions import FUNCTIONS
+from kzoo.adapters.layers.gates import add_gate, gate
 from kzoo.adapters.layers.site import AdapterLayer, Function
 from kzoo.adapters.methods.bottleneck import BottleneckConfig
 from kzoo.backbones.places import Place
@@ -57,9 +58,7 @@ class BottleneckLayer(AdapterLayer):
             size = hidden if config.scaling == "channel" else 1
             self.scaling = self.add_weight((size,), "ones", name="scaling")
         if config.use_gating:
-            start = keras.initializers.RandomNormal(stddev=0.02, seed=derive_seed(seed, "gate"))
-            self.gate_kernel = self.add_weight((hidden, 1), start, name="gate_kernel")
-            self.gate_bias = self.add_weight((1,), "zeros", name="gate_bias")
+            add_gate(self, hidden, 1, seed)
         for wanted, name in ((config.ln_before, "norm_before"), (config.ln_after, "norm_after")):
             if wanted:
                 for part, start in (("gamma", "ones"), ("beta", "zeros")):
@@ -109,13 +108,8 @@ class BottleneckLayer(AdapterLayer):
         if config.dropout:
             a = self.dropout(a)
         if config.use_gating:
-            a = a * self.gate(u)
+            a = a * gate(u, self.gate_kernel, self.gate_bias)
         return a
-
-    def gate(self, u: Any) -> Any:
-        """Mean over the tokens of sigmoid(g(u)): (batch, 1, 1)."""
-        gate = keras.ops.sigmoid(keras.ops.matmul(u, self.gate_kernel) + self.gate_bias)
-        return keras.ops.mean(gate, axis=1, keepdims=True) if len(u.shape) > 2 else gate
 
     def open(self, inner: Function, x: Any) -> Opened:
         """Runs what stands before A.
