@@ -50,14 +50,14 @@ class Attention:
         Args:
             inner: The method.
             x: Its `(args, kwargs)`.
-            key: float (P, kv_heads, head_dim).
+            key: float (P, kv_heads, head_dim), or (batch, P, kv_heads, head_dim).
             value: The same for values.
         """
         if self.in_one_method:
             return self._t5(inner, x, key, value)
         call = bind(self.place, x)
         arguments = call.arguments
-        count = key.shape[0]
+        count = key.shape[-3]
         mask = _masked_by_window(self.place.layer, arguments)
         keys, values = first_of(arguments, "key", "k"), first_of(arguments, "value", "v")
         if arguments.get("use_causal_mask"):  # Keras' own kernel counts from the first key
@@ -84,7 +84,7 @@ class Attention:
             bias = self._t5_bias(ops.shape(states)[1], ops.shape(keys)[1], index, a["mask"])
         with_prefix = [_in_front(key, keys), _in_front(value, values)]
         a["cache"], a["cache_update_index"] = ops.stack(with_prefix, axis=1), None
-        zeros = ops.zeros((*ops.shape(bias)[:-1], key.shape[0]), bias.dtype)
+        zeros = ops.zeros((*ops.shape(bias)[:-1], key.shape[-3]), bias.dtype)
         a["position_bias"] = ops.concatenate((zeros, bias), axis=-1)
         output, _, _ = inner((call.args, call.kwargs))
         return output, bias, cache
@@ -117,12 +117,13 @@ class Attention:
 
 
 def _in_front(rows: Any, tensor: Any) -> Any:
-    """Rows (P, kv_heads, d) before each row of a tensor (batch, tokens, heads, d)."""
+    """Rows (P, kv_heads, d), or of each text, before a tensor (batch, tokens, heads, d)."""
     ops = keras.ops
     # Grouped queries: some families repeat the heads of keys and values before this point.
-    rows = ops.repeat(rows, tensor.shape[-2] // rows.shape[-2], axis=1)
+    rows = ops.repeat(rows, tensor.shape[-2] // rows.shape[-2], axis=-2)
     rows = ops.cast(rows, tensor.dtype)
-    rows = ops.broadcast_to(rows, (ops.shape(tensor)[0], *rows.shape))
+    if len(rows.shape) == 3:
+        rows = ops.broadcast_to(rows, (ops.shape(tensor)[0], *rows.shape))
     return ops.concatenate((rows, tensor), axis=1)
 
 
