@@ -85,7 +85,8 @@ class LoraLayer(DeltaLayer):
 
     def column_norms(self) -> Any:
         """The norm of each column of W + D as a constant: float32 (1, out)."""
-        total = self.projection.matrix() + self.delta()
+        scaling = self.scaling if self.config.rescales_bias else 1.0
+        total = self.projection.matrix() + self.delta() / scaling
         total = keras.ops.cast(keras.ops.stop_gradient(total), "float32")
         squares = keras.ops.sum(keras.ops.square(total), axis=-2, keepdims=True)
         return keras.ops.sqrt(keras.ops.maximum(squares, 1e-24))
@@ -97,6 +98,8 @@ class LoraLayer(DeltaLayer):
             flat = keras.ops.cast(flat, "int32")
             known = flat < self.projection.size_in
             narrow = keras.ops.take(a, keras.ops.where(known, flat, 0), axis=0)
+            # Embeddings are not cast by Keras, as their input is not; they cast their output.
+            narrow, b = (keras.ops.cast(t, self.compute_dtype) for t in (narrow, b))
             narrow = narrow * keras.ops.cast(known[..., None], narrow.dtype)
         else:
             narrow = keras.ops.matmul(flat, a)
@@ -134,9 +137,10 @@ class LoraLayer(DeltaLayer):
         frozen = 0.0
         if self.lora_a0 is not None:
             frozen = self.product(flat, self.lora_a0, self.lora_b0)
-        if dropped is flat:  # outside of training the projection's own output can be used
+        # Outside of training the projection's own output can be used; AdapterHub always does.
+        if dropped is flat or self.config.rescales_bias:
             base = y - frozen
-            if self.projection.bias is not None:
+            if self.projection.bias is not None and not self.config.rescales_bias:
                 base = base - self.projection.flat_bias()
         else:
             base = keras.ops.matmul(dropped, self.projection.matrix())
@@ -166,9 +170,14 @@ class LoraLayer(DeltaLayer):
         """
         projection = self.projection
         matrix = numbers(projection.matrix()) + numbers(self.delta())
+        changes = []
         if self.magnitude is not None:
-            matrix = matrix * (numbers(self.magnitude) / numbers(self.column_norms()))
-        changes = [(projection.kernel, projection.kernel_from(matrix))]
+            scale = numbers(self.magnitude) / numbers(self.column_norms())
+            matrix = matrix * scale
+            if self.config.rescales_bias and projection.bias is not None:
+                bias = numbers(projection.flat_bias()) * scale[0]
+                changes = [(projection.bias, bias.reshape(projection.bias.shape))]
+        changes.insert(0, (projection.kernel, projection.kernel_from(matrix)))
         if self.lora_b_bias is not None and projection.bias is None:
             raise AdapterError(f"`lora_bias`: {self.place.key} has no bias to merge into.")
         if self.bias is not None or self.lora_b_bias is not None:

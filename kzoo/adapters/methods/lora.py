@@ -49,6 +49,8 @@ class LoraConfig(LowRankConfig):
         init: `kaiming` (uniform, PEFT's), `gaussian` (standard deviation 1 / r), `pissa`, `olora`.
         use_rslora: Scale by alpha / sqrt(r).
         use_dora: Train magnitudes as well.
+        dora_dialect: `peft`, the paper's. `adapterhub`: the projection's bias is rescaled too, and
+            the norm is that of W + A B, without s; both as AdapterHub computes it.
         train_bias: `lora_only` trains a copy of the biases of the targets too.
         lora_bias: Train a bias behind B (scaled as the update).
     """
@@ -60,6 +62,7 @@ class LoraConfig(LowRankConfig):
     init: Literal["kaiming", "gaussian", "pissa", "olora"] = "kaiming"
     use_rslora: bool = False
     use_dora: bool = False
+    dora_dialect: Literal["peft", "adapterhub"] = "peft"
     train_bias: Literal["none", "lora_only"] = "none"
     lora_bias: bool = False
 
@@ -67,11 +70,20 @@ class LoraConfig(LowRankConfig):
         """Refuses what has no meaning together."""
         if self.lora_bias and (self.use_dora or self.from_weights):
             raise ValueError("`lora_bias` goes neither with `use_dora` nor with pissa and olora")
+        if self.rescales_bias and (self.from_weights or self.train_bias != "none"):
+            raise ValueError(
+                "`dora_dialect` adapterhub goes neither with `train_bias` nor with pissa and olora"
+            )
 
     @property
     def from_weights(self) -> bool:
         """Whether A and B start as parts of W."""
         return self.init in ("pissa", "olora")
+
+    @property
+    def rescales_bias(self) -> bool:
+        """Whether DoRA is AdapterHub's."""
+        return self.use_dora and self.dora_dialect == "adapterhub"
 
     def scaling_of(self, alpha: float, r: int) -> float:
         """Alpha / r, or alpha / sqrt(r)."""
