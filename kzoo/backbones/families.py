@@ -229,6 +229,7 @@ _ENCODER_DECODERS = (
         biased=(),
         activation=("input_projector.activation",),
         pad_tokens=("<pad>",),
+        decoder_start=("<pad>",),
         causal_lm="T5Seq2SeqLM",
         hf_activation="feed_forward_proj",
         hf_epsilon="layer_norm_epsilon",
@@ -251,6 +252,7 @@ _ENCODER_DECODERS = (
             "decoder.embeddings_norm": "decoder_embeddings_layer_norm",
         },
         pad_tokens=("<pad>",),
+        decoder_start=("</s>",),
         causal_lm="BartSeq2SeqLM",
         hf_activation="activation_function",
         # BART's config has no epsilon; this is torch's own.

@@ -51,11 +51,16 @@ class TextProcessor:
         family: The backbone's family; decides which inputs are made.
         max_tokens: Longest row in tokens, special tokens included. A pair is cut at its longer
             side first, as HF's `longest_first` does.
+
+    Raises:
+        InputError: `max_tokens` leaves no room for text, or the family takes none.
     """
 
     def __init__(self, tokenizer_json: str, family: Family, max_tokens: int) -> None:
         import tokenizers
 
+        if family.kind == "vision":
+            raise InputError(f"`family` {family.name} takes images, not texts.")
         self.tokenizer_json = tokenizer_json
         self.family = family
         self.max_tokens = max_tokens
@@ -66,8 +71,13 @@ class TextProcessor:
         opened = self.tokenizer.encode("a").special_tokens_mask
         self._opening = bool(opened) and opened[0] == 1
         self.use_prompts(())
-        pad = self.tokenizer.token_to_id("<pad>" if family.name == "roberta" else "[PAD]")
-        self.pad_id: int = 0 if pad is None else int(pad)
+        self.pad_id = self._first_known(family.pad_tokens)
+        self._decoder_start = self._first_known(family.decoder_start)
+
+    def _first_known(self, tokens: Sequence[str]) -> int:
+        """Id of the first of these tokens that the vocabulary has, else 0."""
+        ids = (self.tokenizer.token_to_id(token) for token in tokens)
+        return next((int(token) for token in ids if token is not None), 0)
 
     def use_prompts(self, prompts: Sequence[VirtualTokens], longest: int | None = None) -> None:
         """Decides which virtual tokens every input gets from now on.
@@ -154,6 +164,10 @@ class TextProcessor:
     ) -> dict[str, IntArray]:
         """The backbone's inputs for some rows.
 
+        The decoder of an encoder-decoder gets the row's text too, moved one place to the right
+        behind its start token, as HF's T5 and BART do where they are given nothing else; virtual
+        tokens are for the encoder.
+
         Args:
             encoded: A ragged batch.
             rows: Row numbers.
@@ -172,7 +186,20 @@ class TextProcessor:
             segments[i, : stop - start] = encoded.segments[start:stop]
             mask[i, : stop - start] = 1
         every = {"token_ids": token_ids, "segment_ids": segments, "padding_mask": mask}
+        if self.family.kind == "encoder-decoder":
+            every |= {"encoder_token_ids": token_ids, "encoder_padding_mask": mask}
+            every |= self._decoder_inputs(token_ids, mask)
         return {name: every[name] for name in self.family.inputs}
+
+    def _decoder_inputs(self, token_ids: IntArray, mask: IntArray) -> dict[str, IntArray]:
+        first_virtual = min((p.first for p in self.prompts), default=np.iinfo("int32").max)
+        moved = np.full_like(token_ids, self.pad_id)
+        moved_mask = np.zeros_like(mask)
+        for i in range(len(token_ids)):
+            real = token_ids[i][(mask[i] == 1) & (token_ids[i] < first_virtual)]
+            moved[i, : max(len(real), 1)] = [self._decoder_start, *real[:-1]]
+            moved_mask[i, : max(len(real), 1)] = 1
+        return {"decoder_token_ids": moved, "decoder_padding_mask": moved_mask}
 
     def encode(self, rows: Sequence[TextRow], length: int | None = None) -> dict[str, IntArray]:
         """Tokenises and pads in one call.

@@ -65,10 +65,18 @@ def tokenizer_from_hub(tokenizer: Any, family: Family) -> str:
 
     Returns:
         The tokenizer as JSON text.
+
+    Raises:
+        WeightsError: The family's tokenizer cannot be rebuilt from KerasHub's files.
     """
-    if family.name == "roberta":
+    if family.name in ("roberta", "bart", "gpt2"):
         merges = [str(merge) for merge in tokenizer.merges]
         return _byte_level_bpe(dict(tokenizer.vocabulary), merges)
+    if family.name not in ("bert", "distilbert", "electra"):
+        raise WeightsError(
+            f"The tokenizer of {family.name} cannot be rebuilt from a KerasHub preset. Pass a "
+            "directory or an hf:// handle with config.json, weights and tokenizer.json."
+        )
     vocabulary = tokenizer.get_vocabulary()
     lowercase = bool(tokenizer.lowercase)
     return _wordpiece({token: i for i, token in enumerate(vocabulary)}, lowercase, None, True)
@@ -112,13 +120,19 @@ def _wordpiece(
 def _byte_level_bpe(vocab: dict[str, int], merges: list[str]) -> str:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-    for token in ("<s>", "</s>", "<pad>"):
+    gpt2 = "<|endoftext|>" in vocab and "<s>" not in vocab
+    for token in () if gpt2 else ("<s>", "</s>", "<pad>"):
         if token not in vocab:
-            raise WeightsError(f"The vocabulary has no {token}; it is not a RoBERTa vocabulary.")
+            raise WeightsError(
+                f"The vocabulary has no {token}; it is no vocabulary of RoBERTa, BART or GPT-2."
+            )
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
     tokenizer = Tokenizer(models.BPE(vocab, pairs))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    if gpt2:  # texts stand for themselves
+        tokenizer.add_special_tokens(["<|endoftext|>"])
+        return str(tokenizer.to_str())
     tokenizer.post_processor = processors.RobertaProcessing(
         ("</s>", vocab["</s>"]), ("<s>", vocab["<s>"]), add_prefix_space=False
     )

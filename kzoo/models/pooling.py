@@ -56,8 +56,11 @@ def pooled(backbone: Any, mode: str) -> Any:
     Raises:
         ValueError: `pooler` on a family that has none.
     """
-    outputs = backbone.output
-    sequence = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
+    outputs, side = backbone.output, ""
+    sequence = outputs
+    if isinstance(outputs, dict):
+        side = "decoder_" if "decoder_sequence_output" in outputs else ""
+        sequence = outputs[f"{side}sequence_output"]
     if mode == "pooler":
         if not isinstance(outputs, dict) or "pooled_output" not in outputs:
             raise ValueError(f"`pooling` 'pooler': {type(backbone).__name__} has no pooler.")
@@ -66,6 +69,6 @@ def pooled(backbone: Any, mode: str) -> Any:
     size = getattr(backbone, "vocabulary_size", None) or backbone.vocab_size
     return Pooling(mode, size, name="pooling", dtype="float32")(
         sequence,
-        padding_mask=backbone.input["padding_mask"],
-        token_ids=backbone.input["token_ids"],
+        padding_mask=backbone.input[f"{side}padding_mask"],
+        token_ids=backbone.input[f"{side}token_ids"],
     )

@@ -6,6 +6,8 @@ from tiny import make_tiny_trunk
 
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.text import TextProcessor, check_rows
+from kzoo.backbones.tokenizer import tokenizer_from_folder
+from kzoo.backbones.virtual_tokens import VirtualTokens
 from kzoo.errors import InputError
 
 
@@ -60,3 +62,53 @@ def test_fingerprint_tells_processors_apart(processor):
     assert other.fingerprint != processor.fingerprint
     with pytest.raises(InputError, match="`max_tokens` must be more than the 3 special"):
         TextProcessor(processor.tokenizer_json, FAMILIES["bert"], 3)
+
+
+def byte_level(tmp_path, special):
+    """A tokenizer of single letters in GPT-2's file format."""
+    import json
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    vocabulary = {token: i for i, token in enumerate([*special, "Ġ", *letters])}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    return tokenizer_from_folder(tmp_path), vocabulary
+
+
+def test_a_decoder_gets_texts_without_special_tokens(tmp_path):
+    json_text, ids = byte_level(tmp_path, ["x1", "<|endoftext|>"])
+    processor = TextProcessor(json_text, FAMILIES["gpt2"], 8)
+    batch = processor.encode(["abc", "a"])
+    end = ids["<|endoftext|>"]
+    assert batch["token_ids"].tolist() == [[ids["a"], ids["b"], ids["c"]], [ids["a"], end, end]]
+    assert batch["padding_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert list(batch) == ["token_ids", "padding_mask"]
+
+
+@pytest.mark.parametrize(("family", "start"), [("bart", "</s>"), ("t5", "<pad>")])
+def test_an_encoder_decoder_gets_the_text_twice(family, start, tmp_path):
+    """As transformers shifts `input_ids` to the right where it is given no decoder inputs."""
+    json_text, ids = byte_level(tmp_path, ["<s>", "<pad>", "</s>"])
+    processor = TextProcessor(json_text, FAMILIES[family], 8)
+    batch = processor.encode(["ab", "c"])
+    pad, opening, closing, begin = ids["<pad>"], ids["<s>"], ids["</s>"], ids[start]
+    assert batch["encoder_token_ids"].tolist() == [
+        [opening, ids["a"], ids["b"], closing],
+        [opening, ids["c"], closing, pad],
+    ]
+    assert batch["encoder_padding_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    assert batch["decoder_token_ids"].tolist() == [
+        [begin, opening, ids["a"], ids["b"]],
+        [begin, opening, ids["c"], pad],
+    ]
+    assert batch["decoder_padding_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    processor.use_prompts([VirtualTokens(100, 2)])
+    prompted = processor.encode(["ab", "c"])
+    assert (prompted["encoder_token_ids"] >= 100).sum() == 4
+    np.testing.assert_array_equal(prompted["decoder_token_ids"][:, :4], batch["decoder_token_ids"])
+    assert prompted["decoder_padding_mask"].sum() == batch["decoder_padding_mask"].sum()
+
+
+def test_a_family_without_text_is_refused(processor):
+    with pytest.raises(InputError, match="vit takes images"):
+        TextProcessor(processor.tokenizer_json, FAMILIES["vit"], 8)
