@@ -178,9 +178,14 @@ def combine(
             cannot deal with.
     """
     _check(adapters, weights)
-    if isinstance(adapters[0].config, LoraConfig):
+    if _is_lora(adapters[0]):
         return _combine_lora(adapters, weights, how)
     return _combine_variables(adapters, weights, how)
+
+
+def _is_lora(adapter: Trained) -> bool:
+    # Not of a subclass, whose gates are no part of the matrix.
+    return type(adapter.config) is LoraConfig
 
 
 def _check(adapters: Sequence[Trained], weights: Sequence[float]) -> None:
@@ -194,9 +199,8 @@ def _check(adapters: Sequence[Trained], weights: Sequence[float]) -> None:
         raise AdapterError(f"`weights` must be finite numbers. Received: {weights!r}")
     first = adapters[0]
     for other in adapters[1:]:
-        is_lora = isinstance(other.config, LoraConfig)
-        if is_lora != isinstance(first.config, LoraConfig) or (
-            not is_lora and other.config.method != first.config.method
+        if _is_lora(other) != _is_lora(first) or (
+            not _is_lora(other) and other.config.method != first.config.method
         ):
             raise AdapterError(
                 f"`adapters` must be of one method. `{first.name}` is {first.config.method}, "
