@@ -60,6 +60,8 @@ def around(node: str | Block, layers: Layers, inner: Function, ids: RowIds) -> F
 
 def _weighted(weights: Sequence[float], outputs: Sequence[Any]) -> Any:
     def mean(*values: Any) -> Any:
+        if values[0] is None:  # attention scores that nobody asked for
+            return None
         return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
     return keras.tree.map_structure(mean, *outputs)
@@ -78,9 +80,11 @@ def _sliced(functions: Sequence[Function], sizes: Sequence[int], x: Any, axis: i
     for function, start, stop in zip(functions, starts, stops, strict=True):
         part = keras.tree.map_structure(partial(_slice, start=start, stop=stop, axis=axis), x)
         outputs.append(function(part))
-    return keras.tree.map_structure(
-        lambda *values: keras.ops.concatenate(values, axis=axis), *outputs
-    )
+    return keras.tree.map_structure(partial(_joined, axis=axis), *outputs)
+
+
+def _joined(*values: Any, axis: int) -> Any:
+    return None if values[0] is None else keras.ops.concatenate(values, axis=axis)
 
 
 def _bounds(sizes: Sequence[int], total: Any) -> tuple[list[Any], list[Any]]:

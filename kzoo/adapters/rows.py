@@ -185,6 +185,8 @@ def _variables(layer: AdapterLayer) -> dict[str, Any]:
 
 def _select(ids: Any, number: int | None, new: Any, old: Any) -> Any:
     """New values in the rows of child `number` (of any child, for None), old ones elsewhere."""
+    if new is None:  # attention scores that nobody asked for
+        return None
     chosen = ids >= 0 if number is None else keras.ops.equal(ids, number)
     shape = (-1, *(1,) * (len(new.shape) - 1))
     return keras.ops.where(keras.ops.reshape(chosen, shape), new, old)
