@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
@@ -34,7 +35,9 @@ class BitfitLayer(AdapterLayer):
 
     def apply(self, inner: Function, x: Any) -> Any:
         """See the class."""
-        return inner(x) + self.host.unflatten_output(self.bias - self.host.flat_bias())
+        y = inner(x)
+        added = self.host.unflatten_output(self.bias - self.host.flat_bias())
+        return y + keras.ops.cast(added, y.dtype)  # norms keep their numbers in float32
 
     def merged(self) -> list[tuple[Any, NDArray[Any]]]:
         """The trained bias in place of the sublayer's."""
