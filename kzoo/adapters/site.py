@@ -73,7 +73,7 @@ class AdapterSite:
         """A tied embedding run backwards, to logits: only adapters that say how are around it."""
         if self.active is None:
             return function
-        backwards = {
+        backwards: dict[str, Any] = {
             name: [_Backwards(layer) for layer in own if hasattr(layer, "apply_reverse")]
             for name, own in self.layers.items()
         }

@@ -54,7 +54,7 @@ class PrefixLayer(AdapterLayer):
     def __init__(self, config: PrefixConfig, place: Place, building: Building) -> None:
         super().__init__(config, place, building.name)
         self.attention = Attention(place)
-        self._encoder = (building.shared,) if config.projection else ()
+        self.encoder = building.shared
         seed = building.seed_at(place)
         heads = self.attention.heads
         if config.projection:
@@ -80,7 +80,7 @@ class PrefixLayer(AdapterLayer):
                 ops.convert_to_tensor(self.prefix_key),
                 ops.convert_to_tensor(self.prefix_value),
             )
-        both = ops.matmul(self._encoder[0].hidden(), self.output_kernel) + self.output_bias
+        both = ops.matmul(self.encoder.hidden(), self.output_kernel) + self.output_bias
         both = ops.reshape(both, (self.config.num_virtual_tokens, 2, *self.attention.heads))
         return both[:, 0], both[:, 1]
 

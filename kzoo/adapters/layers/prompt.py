@@ -79,13 +79,13 @@ def initial_rows(config: PromptConfig, place: Place, building: Building) -> NDAr
     count = config.num_virtual_tokens
     if config.init == "random":
         return rng.normal(0, 0.02, (count, place.size_out)).astype("float32")
-    table = np.asarray(place.layer.embeddings, "float32")
-    sampled = table[rng.integers(0, len(table), count)]
+    table: NDArray[np.float32] = np.asarray(place.layer.embeddings, "float32")
+    sampled: NDArray[np.float32] = table[rng.integers(0, len(table), count)]
     if config.init == "vocabulary":
         return sampled
     if config.init == "text":
         ids = _ids(str(config.init_text), building)
-        return table[np.resize(ids, count)]  # repeats or cuts
+        return np.asarray(table[np.resize(ids, count)])  # repeats or cuts
     for row, label in enumerate(config.init_labels):
         sampled[row] = table[_ids(label, building)].mean(axis=0)
     return sampled
