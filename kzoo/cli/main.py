@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from kzoo.cli import failures
+from kzoo.cli.adapters import adapters
 from kzoo.cli.demo import demo
 from kzoo.cli.distill import distill
 from kzoo.cli.evaluate import evaluate
@@ -53,6 +54,7 @@ app.command("evaluate")(evaluate)
 app.command("predict")(predict)
 app.command("distill")(distill)
 app.command("demo")(demo)
+app.add_typer(adapters, name="adapters")
 app.add_typer(index, name="index")
 
 

@@ -171,7 +171,8 @@ def _paths(family: str, counts: Mapping[str, int], gated: bool) -> Iterator[tupl
             continue
         if spot.stack is None:
             module = names.pooler if spot.name == "pooler" else names.outside.get(attribute)
-            if module is not None:
+            # Encoder and decoder call the table by other names, where an adapter is not.
+            if module is not None and module != "shared":
                 yield spot.key, module
             continue
         sites = names.sites[spot.stack]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.interop.folders import InteropWarning
 from kzoo.adapters.interop.layouts import Layout, layout_of
 from kzoo.adapters.interop.peft_format import Method
@@ -101,8 +102,30 @@ def save_peft(adapters: Any, name: str, path: str | Path, with_head: bool, **opt
                 InteropWarning,
                 stacklevel=3,
             )
-    tensors = {key: np.asarray(v) for key, v in adapters.variables(name).items()}
-    write_peft(path, adapters.configs[name], tensors, layout, head, **options)
+    config, tensors = _without_networks(model, name, adapters.configs[name])
+    if config is None:
+        config = adapters.configs[name]
+        tensors = {key: np.asarray(v) for key, v in adapters.variables(name).items()}
+    write_peft(path, config, tensors, layout, head, **options)
+
+
+def _without_networks(
+    model: Any, name: str, config: AdapterConfig
+) -> tuple[AdapterConfig | None, dict[str, NDArray[Any]]]:
+    """What the networks behind prompts and prefixes make, as PEFT stores it; or (None, {})."""
+    layers = list(model.sites.layers(name))
+    if config.method == "ptuning":
+        raw = config.model_dump(include={"num_virtual_tokens", "position"})
+        rows = {f"{key}.prompt": np.asarray(layer.rows()) for key, layer in layers}
+        return parse_adapter({"method": "prompt", **raw}), rows
+    if config.method == "prefix" and getattr(config, "projection", False):
+        made: dict[str, NDArray[Any]] = {}
+        for key, layer in layers:
+            if key.endswith("attention"):
+                values = zip(("prefix_key", "prefix_value"), layer.keys_and_values(), strict=True)
+                made |= {f"{key}.{variable}": np.asarray(value) for variable, value in values}
+        return parse_adapter(config.model_dump() | {"projection": False}), made
+    return None, {}
 
 
 def _has_head(model: Any) -> bool:

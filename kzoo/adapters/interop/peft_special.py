@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kzoo.adapters.config import AdapterConfig
 from kzoo.adapters.interop.layouts import Layout
+from kzoo.backbones.families import FAMILIES
 from kzoo.errors import AdapterError
 
 Tensors = dict[str, NDArray[Any]]
@@ -40,17 +42,28 @@ def after_reading(
 
 
 def before_writing(
-    peft_type: str, config: dict[str, Any], ours: Tensors, layout: Layout
+    peft_type: str, own: AdapterConfig, config: dict[str, Any], ours: Tensors, layout: Layout
 ) -> Tensors:
-    """The variables as the table has them; completes the PEFT config."""
+    """The variables as the table has them; completes the PEFT config.
+
+    Raises:
+        AdapterError: PEFT computes something else under this name.
+    """
     if peft_type == "ADALORA":
         config["total_step"] = config["total_step"] or config["tinit"] + config["tfinal"] + 1
         return _without_masks(ours)
     if peft_type == "PREFIX_TUNING":
+        positions = any(place.site == "position_embedding" for place in layout.places)
+        if positions and not getattr(own, "shift_positions", True):
+            raise AdapterError(
+                "With PEFT's prefix, positions start behind it: only an adapter with "
+                "`shift_positions=True` can be written."
+            )
         return _joined_prefix(config, ours)
     if peft_type == "OFT":
         config["peft_version"] = "0.18.0"  # the parametrisation of the series is of that version
     if peft_type.endswith(("PROMPT_TUNING", "P_TUNING")):
+        _check_prompt(own, layout)
         if layout.dims is None:
             raise AdapterError("A prompt in PEFT's format needs the sizes of the model.")
         config |= {
@@ -60,6 +73,20 @@ def before_writing(
             "num_transformer_submodules": 1,
         }
     return ours
+
+
+def _check_prompt(own: AdapterConfig, layout: Layout) -> None:
+    kind = FAMILIES[layout.family].kind if layout.family is not None else "decoder"
+    position = getattr(own, "position", "start")
+    if kind == "encoder-decoder":
+        raise AdapterError("PEFT has a prompt for each of both stacks; kzoo's is the encoder's.")
+    if position == "after_cls" or (position == "auto" and kind == "encoder"):
+        raise AdapterError(
+            f"PEFT's prompts stand before the first token, this one behind it (`position` "
+            f"{position!r}): only an adapter with `position=start` can be written."
+        )
+    if getattr(own, "insertion", "tokens") != "tokens":
+        raise AdapterError("PEFT's prompts are tokens; `insertion=embeddings` cannot be written.")
 
 
 def _pad_pruned(options: dict[str, Any], ours: Tensors) -> None:

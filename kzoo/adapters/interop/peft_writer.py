@@ -117,7 +117,7 @@ class _Writing:
         self.config = {"peft_type": method.peft_type, "task_type": self.task}
         for option in method.options:
             self.config[option.theirs] = option.write(getattr(config, option.ours))
-        tensors = before_writing(method.peft_type, self.config, plain, self.layout)
+        tensors = before_writing(method.peft_type, config, self.config, plain, self.layout)
         self._shared(method, tensors)
         if not method.is_prompt:
             values = self._modules(method, config, _by_place(tensors))
@@ -151,6 +151,7 @@ class _Writing:
         values: dict[str, dict[str, Any]] = {}
         for path in dict.fromkeys(self.layout.path_of(key) for key in places):
             module = self.layout.modules[path]
+            end = self._end(config, module)
             there = [key for key in module.keys if key in places]
             at = [_values(method, config, self._place(key)) for key in there]
             if any(other != at[0] for other in at):
@@ -160,8 +161,7 @@ class _Writing:
                 )
             found = {key: dict(places[key]) for key in there}
             if len(module.keys) > 1:
-                found, at[0] = _one_first_matrix(method, config, found, at[0])
-            end = self._end(config, module)
+                found, at[0] = _one_first_matrix(method, end, config, found, at[0])
             if end == "in":
                 self.inputs.append(path)
             for row in method.rows_at(module.kind):
@@ -285,10 +285,16 @@ def without_base_changes(
 
 
 def _one_first_matrix(
-    method: Method, config: AdapterConfig, places: dict[str, dict[str, Any]], values: dict[str, Any]
+    method: Method,
+    end: str,
+    config: AdapterConfig,
+    places: dict[str, dict[str, Any]],
+    values: dict[str, Any],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Several adapters of one torch module as one, whose first matrix is theirs side by side."""
-    shared = [row.variable for row in method.rows if row.fused == "shared"]
+    shared = [
+        row.variable for row in method.rows if row.fused == "shared" and row.end in (None, end)
+    ]
     first, *others = places.values()
     if all(np.array_equal(first[name], other[name]) for other in others for name in shared):
         return places, values
