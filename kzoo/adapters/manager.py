@@ -285,7 +285,7 @@ class Adapters:
         """
         content = read_adapter(path)
         here = self.trunk_fingerprint()
-        if content.trunk.get("fingerprint") != here:
+        if content.trunk.get("fingerprint", "") not in (here, None):  # None: converted
             raise AdapterError(
                 f"The adapter in {str(path)!r} was trained on another trunk: fingerprint "
                 f"{content.trunk.get('fingerprint')} ({content.trunk.get('origin')}), this "
