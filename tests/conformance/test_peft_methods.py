@@ -206,11 +206,31 @@ def hidden(model, inputs):
         return model(**inputs).last_hidden_state.numpy()
 
 
-def assign(layer, variables, state):
+def pairs(layer, variables):
+    """Our variables with PEFT's key and the way from PEFT's shape to ours."""
     prefix = f"base_model.model.{module_of(layer.place)}."
     for name, source in variables.items():
         key, turn = source if isinstance(source, tuple) else (source, np.transpose)
-        getattr(layer, name).assign(turn(state[prefix + key].numpy()))
+        yield getattr(layer, name), prefix + key, turn
+
+
+def check_gradients(reference, theirs, trunk, ours, mask, layers, variables):
+    """Both back-propagate the same random sum of the hidden states."""
+    import tensorflow as tf
+
+    weights = np.random.default_rng(2).normal(size=(*mask.shape, 16)).astype("float32")
+    weights *= mask[..., None]
+    (reference(**theirs).last_hidden_state * torch.tensor(weights)).sum().backward()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(trunk.backbone(ours)["sequence_output"] * weights)
+    parameters = dict(reference.named_parameters())
+    every = [pair for layer in layers for pair in pairs(layer, variables)]
+    found = tape.gradient(loss, [variable.value for variable, _, _ in every])
+    for gradient, (_, key, turn) in zip(found, every, strict=True):
+        expected = turn(parameters[key].grad.numpy())
+        scale = np.abs(expected).max()
+        difference = np.abs(np.asarray(tf.convert_to_tensor(gradient)) - expected).max()
+        assert difference <= 1e-3 * scale + 1e-6, key
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -229,7 +249,8 @@ def test_equals_peft(case, base, trunk):
     try:
         state = reference.state_dict()
         for layer in layers:
-            assign(layer, variables, state)
+            for variable, key, turn in pairs(layer, variables):
+                variable.assign(turn(state[key].numpy()))
         if config.method == "vera":
             shared = layers[0].shared
             shared.vera_a.assign(state["base_model.vera_A.default"].numpy().T)
@@ -243,5 +264,6 @@ def test_equals_peft(case, base, trunk):
         # Nothing of PEFT's is left out, and the counts agree.
         trained = sum(p.numel() for p in reference.parameters() if p.requires_grad)
         assert sum(int(np.prod(v.shape)) for v in sites.trainable("a")) == trained
+        check_gradients(reference, theirs, trunk, ours, mask, layers, variables)
     finally:
         sites.remove("a")
