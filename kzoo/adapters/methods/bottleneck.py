@@ -91,7 +91,7 @@ class BottleneckConfig(AdapterConfig):
 
     layer = "kzoo.adapters.layers.bottleneck:BottleneckLayer"
 
-    reduction_factor: PositiveFloat | dict[str, PositiveFloat] = 16
+    reduction_factor: PositiveFloat | dict[str, PositiveFloat] = 16.0
     non_linearity: NonLinearity = "relu"
     attention: bool = False
     cross_attention: bool = False
@@ -109,7 +109,7 @@ class BottleneckConfig(AdapterConfig):
     stochastic_depth: Share = 0.0
     init_weights: Literal["identity", "bert", "mam_adapter", "houlsby"] = "identity"
     inv_adapter: Literal["nice"] | None = None
-    inv_adapter_reduction_factor: PositiveFloat = 2
+    inv_adapter_reduction_factor: PositiveFloat = 2.0
 
     @field_validator("reduction_factor", mode="before")
     @classmethod

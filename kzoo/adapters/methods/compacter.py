@@ -32,7 +32,8 @@ class CompacterConfig(BottleneckConfig):
         factorized_phm_rule: Whether A_k is a product of a column and a row.
         learn_phm: Whether A is trained.
         phm_bias: Whether there is b.
-        phm_init_range: A starts as N(0, this), as in the authors' code. AdapterHub's is 0.0001.
+        phm_init_range: A starts as N(0, this). AdapterHub's 0.0001 makes the adapter small; here
+            the zeros of R do, and an A that small would leave the gradients below Adam's epsilon.
         init_weights: "identity", or "bert": R of the up-projection is random too.
     """
 
@@ -46,7 +47,7 @@ class CompacterConfig(BottleneckConfig):
     factorized_phm_rule: bool = False
     learn_phm: bool = True
     phm_bias: bool = True
-    phm_init_range: PositiveFloat = 0.01
+    phm_init_range: PositiveFloat = 0.5
     init_weights: Literal["identity", "bert"] = "identity"
 
     def choose(self, places: Sequence[Place]) -> list[Place]:

@@ -30,7 +30,7 @@ class InvertibleConfig(AdapterConfig):
 
     layer = "kzoo.adapters.layers.invertible:NiceLayer"
 
-    reduction_factor: PositiveFloat = 2
+    reduction_factor: PositiveFloat = 2.0
     non_linearity: NonLinearity = "relu"
     init_weights: Literal["identity", "bert"] = "identity"
 
