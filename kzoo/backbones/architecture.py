@@ -53,8 +53,11 @@ class Architecture(BaseModel):
     @classmethod
     def from_hf(cls, config: Mapping[str, Any], family: Family) -> Architecture:
         """Reads an HF `config.json`."""
-        facts = {**family.hf_defaults, **config}
+        said = {key: value for key, value in config.items() if value is not None}
+        facts = {**family.hf_defaults, **said}
         activation = facts[family.hf_activation]
+        if family.name == "gemma" and activation == "gelu":
+            activation = _fixed(family)  # so in the first releases, which meant tanh
         if family.name == "t5":  # says two things with one word
             plain = str(activation).removeprefix("gated-")
             activation = "gelu_new" if activation == "gated-gelu" else plain

@@ -126,7 +126,6 @@ class Family:
             KerasHub wrote it into its code, and then `hf_defaults` names it.
         pad_tokens: The padding token; the first of these that the vocabulary has.
         decoder_start: The same for the token that opens the decoder's input.
-        causal_lm: Class in `keras_hub.models` that generates, if there is one.
         hf_activation: HF config key of the activation.
         hf_epsilon: HF config key of the epsilon of the norms.
         hf_defaults: What HF assumes where the config file is silent.
@@ -146,7 +145,6 @@ class Family:
     activation: tuple[str, ...] = ("activation", "_feedforward_intermediate_dense.activation")
     pad_tokens: tuple[str, ...] = ("[PAD]", "<pad>")
     decoder_start: tuple[str, ...] = ()
-    causal_lm: str | None = None
     hf_activation: str = "hidden_act"
     hf_epsilon: str = "layer_norm_eps"
     hf_defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -101,12 +101,6 @@ def _unknown_rope(scaling: Facts) -> WeightsError:
     )
 
 
-def _qwen2(facts: Facts) -> dict[str, Any]:
-    sliding = bool(facts.get("use_sliding_window", False))
-    config = {**_plain_rope(facts), "use_sliding_window_attention": sliding}
-    return {**config, "sliding_window_size": facts["sliding_window"]} if sliding else config
-
-
 def _gemma(facts: Facts) -> dict[str, Any]:
     wavelength, scaling = _rope(facts)
     if scaling or wavelength != 10000.0:
@@ -216,7 +210,8 @@ _CONFIGS: dict[str, HFConfig] = {
             "conv_kernel_size": 0,
             "max_relative_positions": -1,
         },
-        more=_deberta,
+        (("hidden_size", "embedding_size"),),
+        _deberta,
     ),
     "vit": HFConfig(
         {
@@ -272,7 +267,10 @@ _CONFIGS: dict[str, HFConfig] = {
             "head_dim": facts.get("head_dim"),
         },
     ),
-    "qwen2": HFConfig({**_LLAMA, **_TIED}, _UNTIED, more=_qwen2),
+    # HF's window starts at some block; KerasHub's is in all of them.
+    "qwen2": HFConfig(
+        {**_LLAMA, **_TIED}, _UNTIED, {"use_sliding_window": False}, more=_plain_rope
+    ),
     "qwen3": HFConfig(
         {**_LLAMA, **_TIED, "head_dim": "head_dim"},
         {**_UNTIED, "head_dim": 128},

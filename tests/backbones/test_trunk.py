@@ -132,6 +132,7 @@ def test_an_activation_that_is_code_cannot_be_changed():
         ("gpt2", {"layer_norm_epsilon": 1e-3}, "gelu_new", 1e-3),
         ("llama", {"rms_norm_eps": 1e-5}, "silu", 1e-5),
         ("bart", {}, "gelu", 1e-5),
+        ("gemma", {"hidden_act": "gelu", "hidden_activation": None}, "gelu_pytorch_tanh", 1e-6),
         ("deberta-v2", {}, "gelu", 1e-7),
     ],
 )
