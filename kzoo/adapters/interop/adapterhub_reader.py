@@ -1,0 +1,243 @@
+"""From an AdapterHub folder to a kzoo configuration and its tensors."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kzoo.adapters.config import AdapterConfig, parse_adapter
+from kzoo.adapters.interop.adapterhub_heads import read_head
+from kzoo.adapters.interop.adapterhub_links import Link, links
+from kzoo.adapters.interop.adapterhub_methods import read_method
+from kzoo.adapters.interop.adapterhub_names import HubModules, hub_family
+from kzoo.adapters.interop.adapterhub_reft import is_orthonormal
+from kzoo.adapters.interop.adapterhub_words import Raw, completed, modern
+from kzoo.adapters.interop.folders import (
+    CONFIG_FILE,
+    InteropWarning,
+    Tensors,
+    read_json,
+    read_tensors,
+)
+from kzoo.adapters.interop.layouts import Layout, layout_of
+from kzoo.adapters.interop.peft_reader import Imported
+from kzoo.adapters.methods.reft import ReftConfig
+from kzoo.backbones.dims import Dims
+from kzoo.backbones.hf_tables import HF_NAMES
+from kzoo.errors import AdapterError
+
+WEIGHT_FILES = ("adapter.safetensors", "pytorch_adapter.bin")
+OLD_NAMES = {
+    "attention_text_task_adapters": "adapters",
+    "attention_text_lang_adapters": "adapters",
+    "layer_text_task_adapters": "adapters",
+    "layer_text_lang_adapters": "adapters",
+    "invertible_lang_adapters": "invertible_adapters",
+}
+
+
+def read_adapterhub(
+    path: str | Path,
+    dims: Dims | None = None,
+    layout: Layout | None = None,
+    direft: bool | None = None,
+) -> Imported:
+    """Reads a folder that AdapterHub's library wrote; no torch and no model needed.
+
+    Args:
+        path: Folder with `adapter_config.json` and `adapter.safetensors` or `pytorch_adapter.bin`.
+        dims: Sizes of the trunk; prefixes need them. Default: as many as the files tell.
+        layout: All modules of the model, where it is known, in place of `dims`.
+        direft: Whether a ReFT without orthogonality was trained as DiReFT. The library does not
+            write that down and loads DiReFT as NoReFT, another function; so does kzoo, with a
+            warning, unless it is told.
+
+    Returns:
+        Configuration, tensors, facts: `dialect`, `name`, `family`, `prefix`, `base_model`,
+        `version`; `head`, see `read_head`; `keys`: our key -> key in the file.
+
+    Raises:
+        AdapterError: No such folder, a method or an option that kzoo does not have, or tensors
+            that do not fit; the first missing and unexpected keys are named.
+    """
+    folder = Path(path)
+    facts = modern(read_json(folder / CONFIG_FILE))
+    where = str(folder)
+    if not isinstance(facts.get("config"), Mapping) or "model_type" not in facts:
+        raise AdapterError(
+            f"{where}: {CONFIG_FILE} has no `config` and `model_type`; it is not AdapterHub's."
+        )
+    tensors = {_modern(key): value for key, value in read_tensors(folder, WEIGHT_FILES).items()}
+    name = str(facts.get("name") or _name_in(tensors, where))
+    family = str(facts["model_type"]).replace("_", "-")
+    hub_family(family)
+    if layout is not None and layout.family != family:
+        same = HF_NAMES.get(str(layout.family)) == HF_NAMES[family]
+        if not same:
+            raise AdapterError(
+                f"{where} is an adapter of the family {family!r}; this model is of "
+                f"{layout.family!r}."
+            )
+    if layout is None:
+        layout = _layout(dims or _dims_of_file(facts, tensors, family), dims is not None)
+    raws = _raws(facts, tensors, direft, where)
+    modules = HubModules(layout, name)
+    configs = [parse_adapter(read_method(raw, layout)) for raw in raws]
+    wanted = [links(c, raw, modules) for c, raw in zip(configs, raws, strict=True)]
+    prefix = _prefix(tensors, [key for own in wanted for link in own for key in link.theirs])
+    ours, keys = _taken(tensors, wanted, prefix, where)
+    configs = [_checked(c, ours, n if len(configs) > 1 else None) for n, c in enumerate(configs)]
+    config = parse_adapter(configs) if len(configs) > 1 else configs[0]
+    return Imported(
+        config,
+        ours,
+        {
+            "dialect": "adapterhub",
+            "name": name,
+            "family": family,
+            "prefix": prefix,
+            "base_model": facts.get("model_name"),
+            "version": facts.get("version"),
+            "head": read_head(folder, family),
+            "keys": keys,
+        },
+    )
+
+
+def _raws(facts: Mapping[str, Any], tensors: Tensors, direft: bool | None, where: str) -> list[Raw]:
+    """The configurations of all parts, complete."""
+    whole = facts["config"]
+    parts = whole["configs"] if whole.get("architecture") == "union" else [whole]
+    raws, strange = [], []
+    for part in parts:
+        raw, unknown = completed(part)
+        raws.append(raw)
+        strange += unknown
+        if raw.get("architecture") == "reft" and raw["subtract_projection"] is None:
+            if direft is not None:
+                raw["subtract_projection"] = not direft
+            elif not raw["orthogonality"]:
+                warnings.warn(
+                    f"{where}: NoReFT or DiReFT? The library does not write down which, and loads "
+                    "both as NoReFT; so does kzoo. Pass `direft=True` if it was trained as DiReFT.",
+                    InteropWarning,
+                    stacklevel=4,
+                )
+        # Of version 1, where task adapters say that they have one and have none.
+        inverse = any("invertible_adapters." in key for key in tensors)
+        if facts.get("type") == "text_task" and raw.get("inv_adapter") and not inverse:
+            raw["inv_adapter"] = None
+    if strange:
+        warnings.warn(
+            f"{where}: {CONFIG_FILE} has keys that kzoo leaves aside: {', '.join(strange)}",
+            InteropWarning,
+            stacklevel=4,
+        )
+    return raws
+
+
+# --- The model, as far as a file shows it --------------------------------------------------
+
+
+def _dims_of_file(facts: Mapping[str, Any], tensors: Tensors, family: str) -> Dims:
+    numbers = [0]
+    for template in HF_NAMES[family].blocks:
+        pattern = re.compile(re.escape(template).replace(r"\{i\}", r"(\d+)") + r"\.")
+        numbers += [int(m[1]) for key in tensors if (m := pattern.search(key))]
+    configs = facts["config"].get("configs", [facts["config"]])
+    for raw in configs:
+        layers = raw.get("layers")
+        numbers += [*(raw.get("leave_out") or ()), *(layers if isinstance(layers, list) else ())]
+    width = int(facts.get("hidden_size") or 1)
+    return Dims(
+        family=family,
+        num_layers=max(numbers) + 1,
+        hidden_dim=width,
+        intermediate_dim=4 * width,
+        num_heads=1,
+        vocabulary_size=1,
+        max_sequence_length=1,
+    )
+
+
+def _layout(dims: Dims, known: bool) -> Layout:
+    found = layout_of(dims.places(), dims.family, dims)
+    return replace(found, complete=known, dims=dims if known else None)
+
+
+# --- Tensors -------------------------------------------------------------------------------
+
+
+def _modern(key: str) -> str:
+    for old, new in OLD_NAMES.items():
+        key = key.replace(old, new)
+    return key
+
+
+def _name_in(tensors: Iterable[str], where: str) -> str:
+    """The adapter's name, which its keys hold."""
+    pattern = re.compile(r"\.(?:adapters|loras|refts|prefix_tunings|prompt_tunings)\.([^.]+)\.")
+    names = {match[1] for key in tensors if (match := pattern.search(f".{key}"))}
+    if len(names) != 1:
+        raise AdapterError(f"{where} has tensors of {len(names)} adapters: {sorted(names)[:3]}")
+    return names.pop()
+
+
+def _prefix(tensors: Iterable[str], wanted: Sequence[str]) -> str:
+    """What stands before the paths in this file: `bert.`, or nothing."""
+    known = set(wanted)
+    votes: dict[str, int] = {}
+    for key in tensors:
+        for start in (0, *(match.end() for match in re.finditer(r"\.", key))):
+            if key[start:] in known:
+                votes[key[:start]] = votes.get(key[:start], 0) + 1
+                break
+    return max(votes, key=lambda prefix: votes[prefix], default="")
+
+
+def _taken(
+    tensors: Tensors, wanted: Sequence[Sequence[Link]], prefix: str, where: str
+) -> tuple[Tensors, dict[str, str]]:
+    """Our tensors, and where each of them came from."""
+    every = [link for own in wanted for link in own]
+    needed = [prefix + key for link in every for key in link.theirs]
+    spare = {prefix + key for link in every for keys in (*link.also, *link.unused) for key in keys}
+    problems = []
+    if missing := [key for key in dict.fromkeys(needed) if key not in tensors]:
+        problems.append(f"missing {missing[:3]} ({len(missing)} in all)")
+    if unexpected := [key for key in tensors if key not in spare and key not in set(needed)]:
+        problems.append(f"unexpected {unexpected[:3]} ({len(unexpected)} in all)")
+    if problems:
+        raise AdapterError(f"{where} does not fit: " + "; ".join(problems))
+    ours: Tensors = {}
+    keys: dict[str, str] = {}
+    for number, own in enumerate(wanted):
+        start = f"{number}." if len(wanted) > 1 else ""
+        for link in own:
+            sources = [prefix + key for key in link.theirs]
+            try:
+                found = link.read([tensors[key] for key in sources])
+            except ValueError as error:
+                shapes = ", ".join(f"`{key}` {tensors[key].shape}" for key in sources)
+                raise AdapterError(f"{where} does not fit: {error}; {shapes}") from error
+            for key, value in zip(link.ours, found, strict=True):
+                ours[start + key] = np.ascontiguousarray(value)
+                keys[start + key] = sources[0]
+    return ours, keys
+
+
+def _checked(config: AdapterConfig, tensors: Tensors, number: int | None) -> AdapterConfig:
+    """A LoReFT whose projection lost its orthonormality, as what it computes."""
+    if not isinstance(config, ReftConfig) or not config.orthogonal:
+        return config
+    start = "" if number is None else f"{number}."
+    own = [v for k, v in tensors.items() if k.startswith(start) and k.endswith("_projection")]
+    if all(is_orthonormal(value) for value in own):
+        return config
+    return config.model_copy(update={"method": "noreft", "orthogonal": False})
