@@ -129,17 +129,19 @@ def test_fit_with_the_allocator(tiny_classifier, reviews, tmp_path):
     spec = "adalora[init_r=4,target_r=2,tfinal=3,delta_t=2,targets=[query,ffn_output]]"
     model = tiny_classifier(spec)
     allocator = RankAllocator()
-    budgets = []
+    budgets, least = [], []
 
     class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             budgets.append(allocator.budget)
+            least.append(allocator.scores().min())
 
     model.fit(*reviews, epochs=3, batch_size=8, verbose=0, callbacks=[allocator, Watch()])
     steps = len(budgets)
     known = [budget for budget in budgets if budget is not None]
     assert steps == 15 and known == sorted(known, reverse=True) and known[-1] == 8
     assert budgets[steps - 4] == 8 and budgets[5] > 8  # final three steps before the end
+    assert min(least[2:]) > 0  # the compiled step tells every gradient
     layers = [layer for _, layer in model.sites.layers("default")]
     masks = np.stack([np.asarray(layer.rank_mask) for layer in layers])
     assert masks.shape == (4, 4) and masks.sum() == 8
