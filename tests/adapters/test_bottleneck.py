@@ -297,3 +297,27 @@ def test_refused_where_blocks_normalise_first(pre):
         config.choose(pre.places)
     with pytest.raises(AdapterError, match="embeddings_norm"):
         parse_adapter("seq_bn_inv").choose(pre.places)
+
+
+@pytest.mark.parametrize("spec", ["pfeiffer[attention=true]", "par_bn[attention=true]"])
+def test_cache_and_plain_pass_agree(spec, pre):
+    """What h is does not depend on whether tokens come all at once or one by one."""
+    import keras
+    import keras_hub
+
+    lm = keras_hub.models.GPT2CausalLM(pre.backbone, preprocessor=None)
+    sites = Sites(pre.places)
+    sites.add("a", parse_adapter(spec))
+    for variable in sites.variables("a").values():
+        variable.assign(RNG.normal(0, 0.3, variable.shape))
+    ids = RNG.integers(0, 60, (2, 5))
+    inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+    plain = np.asarray(lm(inputs))
+    sites.activate("a")
+    whole = np.asarray(lm(inputs))
+    assert np.abs(whole - plain).max() > 0.1
+    cache = keras.ops.zeros((2, 2, 2, 5, 2, 8))
+    for start, stop in ((0, 3), (3, 4), (4, 5)):
+        logits, _, cache = lm.call_with_cache(ids[:, start:stop], cache, start)
+        np.testing.assert_allclose(np.asarray(logits), whole[:, start:stop], atol=1e-4)
+    sites.remove("a")
