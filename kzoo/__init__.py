@@ -17,6 +17,7 @@ _WHERE = {
     "adapt": "kzoo.adapters.plain:adapt",
     "Model": "kzoo.models.base:Model",
     "TextClassifier": "kzoo.models.classifier:TextClassifier",
+    "TextGenerator": "kzoo.models.generator:TextGenerator",
     "TextEncoder": "kzoo.retrieval.text_encoder:TextEncoder",
     **{
         block: f"kzoo.adapters.composition:{block}"

@@ -33,6 +33,7 @@ def batches(
     first_epoch: int = 0,
     few_shapes: bool = True,
     by_row: Mapping[str, NDArray[Any]] | None = None,
+    by_token: Sequence[NDArray[Any]] = (),
 ) -> Any:
     """A dataset of (inputs, *columns) from tokenised texts.
 
@@ -48,6 +49,8 @@ def batches(
         few_shapes: A handful of padded lengths, for a step that XLA compiles anew for each. Where
             it does not, every length that occurs may be one, which pads almost nothing.
         by_row: Further inputs of the model by name, arrays of n rows.
+        by_token: Flat arrays with one value a token, as `encoded.ids`; they come behind the
+            columns as (batch, length), padded with 0.
 
     Returns:
         tf.data.Dataset with known cardinality; inputs are a dict of int32 (batch, length).
@@ -70,16 +73,33 @@ def batches(
                 **text.pad(encoded, rows, length),
                 **{name: values[rows] for name, values in further.items()},
             }
-            yield (inputs, *(column[rows] for column in columns)) if columns else inputs
+            others = [column[rows] for column in columns]
+            others += [_padded(values, encoded.offsets, rows, length) for values in by_token]
+            yield (inputs, *others) if others else inputs
 
     inputs = {name: tf.TensorSpec((None, None), tf.int32) for name in text.family.inputs}
     inputs |= {name: tf.TensorSpec((None,), tf.as_dtype(v.dtype)) for name, v in further.items()}
     others = [tf.TensorSpec((None, *c.shape[1:]), tf.as_dtype(c.dtype)) for c in columns]
+    others += [tf.TensorSpec((None, None), tf.as_dtype(values.dtype)) for values in by_token]
     dataset = tf.data.Dataset.from_generator(
-        generate, output_signature=(inputs, *others) if columns else inputs
+        generate, output_signature=(inputs, *others) if others else inputs
     )
     steps = -(-len(encoded) // batch_size)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def _padded(
+    values: NDArray[Any],
+    offsets: NDArray[np.int64],
+    rows: Sequence[int] | NDArray[np.int64],
+    length: int,
+) -> NDArray[Any]:
+    """Rows of a ragged array, (len(rows), length)."""
+    out = np.zeros((len(rows), length), values.dtype)
+    for number, row in enumerate(rows):
+        own = values[offsets[row] : offsets[row + 1]]
+        out[number, : len(own)] = own
+    return out
 
 
 def streamed(

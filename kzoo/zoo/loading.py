@@ -76,6 +76,7 @@ def _saved(path: Path) -> Any:
     # Registers the classes that a .keras file may name.
     import kzoo.distillation.distiller
     import kzoo.models.classifier
+    import kzoo.models.generator
     import kzoo.retrieval.text_encoder  # noqa: F401
 
     if not path.is_file():
