@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.config import AdapterConfig
-from kzoo.adapters.interop.folders import Tensors, write_folder
+from kzoo.adapters.interop.folders import InteropWarning, Tensors, write_folder
 from kzoo.adapters.interop.layouts import Layout, Module
 from kzoo.adapters.interop.peft_format import Method, Row
 from kzoo.adapters.interop.peft_special import before_writing
@@ -234,6 +235,13 @@ class _Writing:
     def _head(self) -> None:
         hf = self.layout.hf
         if self.head is None or hf is None or hf.head is None:
+            return
+        if self.config["peft_type"] == TOKENS.peft_type:
+            warnings.warn(
+                "The head is not written: PEFT keeps none beside trained tokens.",
+                InteropWarning,
+                stacklevel=5,
+            )
             return
         bias = self.head.get("bias")
         root = "base_model." if self.parts[0][0].is_prompt else "base_model.model."

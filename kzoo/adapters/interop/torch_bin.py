@@ -50,10 +50,12 @@ def read_torch_bin(path: str | Path) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError) as error:
-        raise AdapterError(f"{path} is no PyTorch checkpoint that can be read: {error}") from error
+    except AdapterError:
+        raise
     except OSError as error:
         raise AdapterError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # a broken pickle raises whatever its bytes happen to say
+        raise AdapterError(f"{path} is no PyTorch checkpoint that can be read: {error}") from error
 
 
 def _read(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
