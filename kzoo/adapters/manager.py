@@ -13,13 +13,14 @@ from kzoo.adapters.adaptable import Adaptable
 from kzoo.adapters.combining import Combination, Trained, combine
 from kzoo.adapters.composition import Block, Stack, compose, parse_composition
 from kzoo.adapters.config import AdapterConfig, parse_adapter
+from kzoo.adapters.exchange import Exchange
 from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
 from kzoo.adapters.folding import Folded
 from kzoo.backbones.trunk import fingerprint
 from kzoo.errors import AdapterError, did_you_mean
 
 
-class Adapters:
+class Adapters(Exchange):
     """The named adapters of a model; reachable as `model.adapters`.
 
     Args:
@@ -313,53 +314,6 @@ class Adapters:
             raise
         if activate:
             self._set_active(name)
-        return name
-
-    def save_peft(
-        self, name: str, path: str | Path, with_head: bool = True, **options: Any
-    ) -> None:
-        """Writes one adapter as a folder that HF PEFT loads; see `kzoo.adapters.interop`.
-
-        Args:
-            name: Which adapter.
-            path: Folder to write; an existing adapter folder is replaced as a whole.
-            with_head: Also write the classification head, where HF's has the form of ours.
-            **options: `base_model` and `prefix`, as `write_peft` has them.
-
-        Raises:
-            AdapterError: The name is not known, or PEFT cannot say this adapter.
-        """
-        from kzoo.adapters.interop.on_models import save_peft
-
-        self._require(name)
-        save_peft(self, name, path, with_head, **options)
-
-    def load_peft(
-        self,
-        path: str | Path,
-        name: str | None = None,
-        activate: bool = True,
-        with_head: bool = True,
-    ) -> str:
-        """Adds an adapter from a folder that HF PEFT wrote; no torch needed.
-
-        Args:
-            path: Folder with `adapter_config.json` and its weights.
-            name: Name to give it. Default: the folder's name.
-            activate: Make it the only active adapter.
-            with_head: Also take a classification head from the file, where it has the form of ours.
-
-        Returns:
-            The adapter's name.
-
-        Raises:
-            AdapterError: A method that kzoo does not have, or files that do not fit; the first
-                missing, unexpected and mis-shaped keys are named. The model is unchanged then.
-        """
-        from kzoo.adapters.interop.on_models import load_peft
-
-        name = name or "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(path).name)
-        load_peft(self, path, name, activate, with_head)
         return name
 
     def summary(self, print_fn: Any = None) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kzoo.adapters.interop.adapterhub_links import (
+    FORMS,
     Arrays,
     Link,
     Row,
@@ -52,13 +53,11 @@ def by_module(
 
 def _divided(form: str, count: int, arrays: Arrays) -> Arrays:
     """Rows for each place, in the order of the places."""
-    parts = np.split(arrays[0], count, axis=0)
-    return {"matrix": transposed, "column": flat, "same": list}[form](parts)
+    return FORMS[form][0](np.split(arrays[0], count, axis=0))
 
 
 def _joined(form: str, arrays: Arrays) -> Arrays:
-    parts = {"matrix": transposed, "column": column, "same": list}[form](arrays)
-    return [np.concatenate(parts, axis=0)]
+    return [np.concatenate(FORMS[form][1](arrays), axis=0)]
 
 
 def vera(config: Any, places: Sequence[Place], modules: HubModules) -> Iterator[Link]:

@@ -20,6 +20,8 @@ from kzoo.adapters.methods.bottleneck import BottleneckConfig
 from kzoo.adapters.methods.compacter import CompacterConfig
 from kzoo.adapters.methods.ia3 import Ia3Config
 from kzoo.adapters.methods.lora import LoraConfig
+from kzoo.adapters.methods.prefix import PrefixConfig
+from kzoo.adapters.methods.reft import ReftConfig
 from kzoo.backbones.places import Place
 
 Arrays = list[NDArray[Any]]
@@ -67,7 +69,7 @@ def column(arrays: Arrays) -> Arrays:
     return [array.reshape(-1, 1) for array in arrays]
 
 
-_FORMS: dict[str, tuple[Turn, Turn]] = {
+FORMS: dict[str, tuple[Turn, Turn]] = {
     "matrix": (transposed, transposed),
     "same": (same, same),
     "column": (flat, column),
@@ -193,7 +195,7 @@ def rows_at(rows: Sequence[Row], config: Any, module: str, place: str) -> Iterat
     """
     for row in rows:
         if row.when(config):
-            read, write = _FORMS[row.form]
+            read, write = FORMS[row.form]
             also = ((f"{module}.{row.also}",),) if row.also else ()
             theirs, ours = (f"{module}.{row.theirs}",), (f"{place}.{row.ours}",)
             yield Link(theirs, ours, read, write, unused=also)
@@ -213,7 +215,6 @@ def links(config: AdapterConfig, raw: Raw, modules: HubModules) -> list[Link]:
     from kzoo.adapters.interop import adapterhub_fused, adapterhub_prefix, adapterhub_reft
 
     places = config.choose(modules.layout.places)
-    architecture = raw.get("architecture")
     if isinstance(config, BottleneckConfig):
         return list(_bottleneck(config, places, modules))
     if isinstance(config, (Ia3Config, LoraConfig)):
@@ -221,9 +222,9 @@ def links(config: AdapterConfig, raw: Raw, modules: HubModules) -> list[Link]:
         if adapterhub_fused.is_vera(raw):
             return list(adapterhub_fused.vera(config, places, modules))
         return list(adapterhub_fused.by_module(rows, config, places, modules))
-    if architecture == "prefix_tuning":
+    if isinstance(config, PrefixConfig):
         return list(adapterhub_prefix.links(config, raw, places, modules))
-    if architecture == "reft":
+    if isinstance(config, ReftConfig):
         return list(adapterhub_reft.links(config, places, modules))
     return [
         link
@@ -236,7 +237,7 @@ def links(config: AdapterConfig, raw: Raw, modules: HubModules) -> list[Link]:
 def _bottleneck(
     config: BottleneckConfig, places: Sequence[Place], modules: HubModules
 ) -> Iterator[Link]:
-    rows = _PLAIN
+    rows: tuple[Row, ...] = _PLAIN
     if isinstance(config, CompacterConfig):
         rows = _COMPACTER
         if config.shared_phm_rule:

@@ -155,11 +155,9 @@ def _prompt(raw: Raw, layout: Layout) -> Raw:
 
 
 def _reft(raw: Raw, layout: Layout) -> Raw:
-    subtract = raw["subtract_projection"]
-    found = options(raw, REFT) | {
-        "method": "loreft" if raw["orthogonality"] else "noreft",
-        "subtract_projection": True if subtract is None else subtract,
-    }
+    subtract = raw["subtract_projection"] is not False
+    method = "loreft" if raw["orthogonality"] else "noreft" if subtract else "direft"
+    found = options(raw, REFT) | {"method": method, "subtract_projection": subtract}
     if raw["non_linearity"] is not None:
         found["non_linearity"] = function(raw["non_linearity"])
     if raw["layers"] != "all":
@@ -295,8 +293,7 @@ def _write_reft(config: ReftConfig, layout: Layout) -> Raw:
     raw = written(config, REFT) | {
         "architecture": "reft",
         "layers": "all",
-        # The library forgets this in its own files, but honours it.
-        "subtract_projection": config.subtract_projection,
+        "subtract_projection": True,  # see `adapterhub_reft.subtracting`
     }
     if config.leave_out:
         blocks = {place.block for place in layout.places if place.block is not None}

@@ -155,15 +155,9 @@ def _dims_of_file(facts: Mapping[str, Any], tensors: Tensors, family: str) -> Di
         layers = raw.get("layers")
         numbers += [*(raw.get("leave_out") or ()), *(layers if isinstance(layers, list) else ())]
     width = int(facts.get("hidden_size") or 1)
-    return Dims(
-        family=family,
-        num_layers=max(numbers) + 1,
-        hidden_dim=width,
-        intermediate_dim=4 * width,
-        num_heads=1,
-        vocabulary_size=1,
-        max_sequence_length=1,
-    )
+    sizes = {"hidden_dim": width, "intermediate_dim": 4 * width, "num_heads": 1}
+    rows = {"vocabulary_size": 1, "max_sequence_length": 1}
+    return Dims.model_validate({"family": family, "num_layers": max(numbers) + 1, **sizes, **rows})
 
 
 def _layout(dims: Dims, known: bool) -> Layout:

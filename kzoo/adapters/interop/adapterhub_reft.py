@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kzoo.adapters.config import AdapterConfig
 from kzoo.adapters.interop.adapterhub_links import Arrays, Link, linear, rows_at, transposed
 from kzoo.adapters.interop.adapterhub_names import HubModules
 from kzoo.adapters.methods.reft import ReftConfig
 from kzoo.backbones.places import Place
+from kzoo.errors import AdapterError
 
 _PARAMETRISED = (
     "projection.parametrizations.weight.original",
@@ -44,6 +46,38 @@ def links(config: ReftConfig, places: Sequence[Place], modules: HubModules) -> I
                 (),
                 tuple(tuple(f"{other}.{name}" for name in names) for other in copies),
             )
+
+
+def subtracting(
+    config: AdapterConfig, tensors: Mapping[str, NDArray[Any]], start: str
+) -> tuple[AdapterConfig, Mapping[str, NDArray[Any]]]:
+    """A DiReFT as the NoReFT that it is: h + R^T (W h + b) = h + R^T ((W + R) h + b - R h).
+
+    The library does not find the difference between the two in a file and loads NoReFT.
+
+    Args:
+        config: Any configuration; others come back as they are.
+        tensors: Variables by key.
+        start: What stands before the keys of this part.
+
+    Raises:
+        AdapterError: There is a non-linearity between.
+    """
+    if not isinstance(config, ReftConfig) or config.subtract_projection:
+        return config, tensors
+    if config.non_linearity is not None:
+        raise AdapterError(
+            "AdapterHub loads a ReFT without `subtract_projection` as one with it. That can be "
+            "made up for, but not with a `non_linearity`."
+        )
+    found = dict(tensors)
+    for key, value in tensors.items():
+        if key.startswith(start) and key.endswith("_projection"):
+            turn = _orthonormal if config.orthogonal else np.asarray
+            source = f"{key.removesuffix('projection')}source_kernel"
+            found[source] = tensors[source] + turn(value).astype("float32")
+    method = "loreft" if config.orthogonal else "noreft"
+    return config.model_copy(update={"method": method, "subtract_projection": True}), found
 
 
 def orthogonal(arrays: Arrays) -> Arrays:
@@ -84,7 +118,7 @@ def is_orthonormal(projection: NDArray[Any]) -> bool:
 def _orthonormal(free: NDArray[Any]) -> NDArray[Any]:
     """Q with a positive diagonal, as kzoo's layer makes it of its variable."""
     q, r = np.linalg.qr(free)
-    return q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return np.asarray(q * np.where(np.diagonal(r) < 0, -1.0, 1.0))
 
 
 def _reflections(x: NDArray[Any]) -> NDArray[Any]:
@@ -96,10 +130,11 @@ def _reflections(x: NDArray[Any]) -> NDArray[Any]:
         v[column] = 1.0
         tau = 2.0 / (1.0 + (below[:, column] ** 2).sum())
         q -= tau * np.outer(v, v @ q)
-    return q * np.trunc(np.diagonal(x))  # signs, which training may have shrunk to nothing
+    # The diagonal holds signs, which training may have shrunk to nothing.
+    return np.asarray(q * np.trunc(np.diagonal(x)))
 
 
 def _exponential(x: NDArray[Any]) -> NDArray[Any]:
     lower = np.tril(x)
     values, vectors = np.linalg.eigh(1j * (lower - lower.T))
-    return np.real((vectors * np.exp(-1j * values)) @ vectors.conj().T)
+    return np.asarray(np.real((vectors * np.exp(-1j * values)) @ vectors.conj().T))

@@ -16,6 +16,7 @@ from kzoo.adapters.interop import adapterhub_heads
 from kzoo.adapters.interop.adapterhub_links import links
 from kzoo.adapters.interop.adapterhub_methods import write_method
 from kzoo.adapters.interop.adapterhub_names import HubModules
+from kzoo.adapters.interop.adapterhub_reft import subtracting
 from kzoo.adapters.interop.adapterhub_words import Raw
 from kzoo.adapters.interop.folders import CONFIG_FILE, Tensors
 from kzoo.adapters.interop.layouts import Layout
@@ -54,16 +55,19 @@ def write_adapterhub(
             given.
     """
     modules = HubModules(layout, name)
-    raws = [write_method(part, layout) for part in config.parts]
-    _check_union(raws)
+    raws: list[Raw] = []
     file: Tensors = {}
-    for number, (part, raw) in enumerate(zip(config.parts, raws, strict=True)):
-        start = f"{number}." if len(raws) > 1 else ""
+    for number, own in enumerate(config.parts):
+        start = f"{number}." if len(config.parts) > 1 else ""
+        part, tensors = subtracting(own, tensors, start)
+        raw = write_method(part, layout)
+        raws.append(raw)
         for link in links(part, raw, modules):
             assert link.write is not None  # only files of others have that form
             values = link.write([np.asarray(tensors[start + key]) for key in link.ours])
             for keys in (link.theirs, *link.unused):
                 file |= {modules.prefix + k: v for k, v in zip(keys, values, strict=True)}
+    _check_union(raws)
     shared = {
         "hidden_size": layout.dims.hidden_dim if layout.dims else None,
         "model_name": base_model,
