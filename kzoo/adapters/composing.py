@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import keras
 
@@ -46,16 +46,33 @@ def around(node: str | Block, layers: Layers, inner: Function, ids: RowIds) -> F
         return inner
     if isinstance(node, (PerRow, Parallel)):
         return by_row(node.children, layers, inner, ids, around)
+    if isinstance(node, Fuse):
+        return _fused(node, layers, inner)
     inner = once(inner)
     functions = [around(child, layers, inner, ids) for child in node.children]
     if isinstance(node, Average):
         return lambda x: _weighted(node.shares(), [function(x) for function in functions])
     if isinstance(node, Split):
         return lambda x: _sliced(functions, node.splits, x, axis=1)
-    if isinstance(node, BatchSplit):
-        return lambda x: _sliced(functions, node.batch_sizes, x, axis=0)
-    assert isinstance(node, Fuse)
-    raise AdapterError("Fuse is not wired yet")
+    assert isinstance(node, BatchSplit)
+    return lambda x: _sliced(functions, node.batch_sizes, x, axis=0)
+
+
+def _fused(node: Fuse, layers: Layers, inner: Function) -> Function:
+    if not layers.get(node.fusion):
+        # Where the fusion does not stand, its adapters have at most weightless taps.
+        for name in node.children:
+            inner = around(name, layers, inner, RowIds())
+        return inner
+    (fusion,) = cast(Any, layers[node.fusion])
+    children: list[Any] = [layers[name][0] for name in node.children]
+
+    def function(x: Any) -> Any:
+        opened = children[0].open(inner, x)
+        added = [child.delta(opened.u) for child in children]
+        return children[0].close(opened, fusion.fuse(opened.u, added))
+
+    return function
 
 
 def _weighted(weights: Sequence[float], outputs: Sequence[Any]) -> Any:

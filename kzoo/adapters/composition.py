@@ -13,8 +13,6 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, fie
 
 from kzoo.errors import AdapterError, did_you_mean, explain_validation
 
-Child = "str | Block"
-
 
 class Block(BaseModel):
     """Base of the blocks.
@@ -59,6 +57,14 @@ class Block(BaseModel):
         for child in self.children:
             if isinstance(child, Block):
                 yield from child.names()
+            else:
+                yield child
+
+    def trained(self) -> Iterator[str]:
+        """The adapters in the tree that are trained while it is active."""
+        for child in self.children:
+            if isinstance(child, Block):
+                yield from child.trained()
             else:
                 yield child
 
@@ -136,14 +142,33 @@ class BatchSplit(Block):
 
 
 class Fuse(Block):
-    """Attention over what the children add (AdapterFusion, Pfeiffer et al. 2021)."""
+    """Attention over what bottleneck adapters add (AdapterFusion, Pfeiffer et al. 2021).
 
-    holds = ("Stack",)
+    `model.adapters.add_fusion("a", "b")` makes the attention's own layers first.
+
+    Args:
+        fusion: Name of the fusion. Default: the children's names with `-` between them.
+        freeze: Train the fusion alone, as in the paper, and not its adapters. Default true.
+    """
+
+    fusion: str = ""
+    freeze: bool = True
 
     def model_post_init(self, context: object) -> None:
         """A fusion of one is none."""
         if len(self.children) < 2:
             raise ValueError("must have at least two children")
+        if not self.fusion:
+            object.__setattr__(self, "fusion", "-".join(self.children))
+
+    def names(self) -> Iterator[str]:
+        """The adapters, and the fusion."""
+        yield from self.children
+        yield self.fusion
+
+    def trained(self) -> Iterator[str]:
+        """The fusion; its adapters too unless they are frozen."""
+        yield from (self.fusion,) if self.freeze else self.names()
 
 
 class PerRow(Block):

@@ -16,6 +16,7 @@ from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.exchange import Exchange
 from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
 from kzoo.adapters.folding import Folded
+from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.backbones.trunk import fingerprint
 from kzoo.errors import AdapterError, did_you_mean
 
@@ -137,6 +138,27 @@ class Adapters(Exchange):
         self.add(name, config, activate=activate)
         for key, variable in self.variables(name).items():
             variable.assign(tensors[key])
+
+    def add_fusion(self, *adapters: str, name: str | None = None, **options: Any) -> str:
+        """Adds an untrained AdapterFusion of bottleneck adapters; `kzoo.Fuse` activates it.
+
+        Args:
+            adapters: Names of at least two adapters that stand at the same places.
+            name: Name of the fusion. Default: their names with `-` between them.
+            options: Of the method `fusion`.
+
+        Returns:
+            The fusion's name.
+
+        Raises:
+            AdapterError: An unknown name, adapters that cannot be fused, or a taken name.
+        """
+        for adapter in adapters:
+            self._require(adapter)
+        configs = [self._configs[adapter] for adapter in adapters]
+        name = name or "-".join(adapters)
+        self.add(name, FusionConfig.of(configs, self._model.sites.places, **options), False)
+        return name
 
     def activate(self, *adapters: str | Block) -> None:
         """Makes exactly these adapters act.
@@ -367,9 +389,9 @@ class Adapters(Exchange):
         self._model.prepare_composition(composition)
         self._active = composition
         self._model.sites.activate(composition)
-        acting = self.active
+        trained = set(composition.trained() if isinstance(composition, Block) else [composition])
         for name in self._configs:  # only what acts is trained
-            self._model.sites.set_trainable(name, name in acting)
+            self._model.sites.set_trainable(name, name in trained)
         self._model.adapters_changed()
 
     def _trunk_facts(self) -> dict[str, Any]:

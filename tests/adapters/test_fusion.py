@@ -94,7 +94,7 @@ def test_refused(bert):
         of("pfeiffer", "lora")
     with pytest.raises(AdapterError, match="the same `parallel`"):
         of("pfeiffer", "par_bn")
-    with pytest.raises(AdapterError, match="no place in common"):
+    with pytest.raises(AdapterError, match="at the same places"):
         of("pfeiffer[leave_out=[0]]", "pfeiffer[leave_out=[1]]")
     with pytest.raises(AdapterError, match="`ln_after`"):
         of("pfeiffer", "pfeiffer[ln_after=true]")
@@ -108,3 +108,47 @@ def test_refused(bert):
     with pytest.raises(AdapterError, match=r"kzoo\.Fuse"):
         bert.transformer_layers[0](normal(1, 2, 16))
     sites.remove("f")
+
+
+def test_a_fusion_in_a_model(tiny_classifier, reviews, tmp_path):
+    """Fuse: with one adapter given twice it is that adapter; only the fusion is trained."""
+    import kzoo
+
+    model = tiny_classifier(num_classes=2)
+    x = model.text.encode(["good film", "a bad cat"])
+    for name in ("a", "b"):
+        model.adapters.add(name, "pfeiffer[reduction_factor=4]")
+        for variable in model.adapters.variables(name).values():
+            variable.assign(0.5 * normal(*variable.shape))
+    with pytest.raises(AdapterError, match="no adapter `a-b`"):
+        model.adapters.activate(kzoo.Fuse("a", "b"))
+    assert model.adapters.add_fusion("a", "b") == "a-b"
+    model.adapters.activate(kzoo.Fuse("a", "b"))
+    trained = {id(v) for v in model.trainable_variables}
+    own = {id(v) for v in model.adapters.variables("a-b").values()}
+    assert trained == own | {id(v) for v in model.head.weights}
+    fused = np.asarray(model(x))
+    before = [np.asarray(v) for v in model.adapters.variables("a-b").values()]
+    model.fit(*reviews, epochs=1, verbose=0)
+    after = model.adapters.variables("a-b").values()
+    assert all(np.abs(np.asarray(v) - b).max() > 0 for v, b in zip(after, before, strict=True))
+    model.adapters.activate(kzoo.Fuse("a", "b", freeze=False))
+    assert len(model.trainable_variables) > len(trained)
+    model.save(tmp_path / "model.keras")
+    again = kzoo.load(tmp_path / "model.keras")
+    assert again.adapters.composition == kzoo.Fuse("a", "b", freeze=False)
+    np.testing.assert_array_equal(np.asarray(again(x)), np.asarray(model(x)))
+    same = tiny_classifier(num_classes=2)
+    for name in ("a", "b"):
+        same.adapters.add(name, "pfeiffer[reduction_factor=4]")
+        for key, variable in same.adapters.variables(name).items():
+            variable.assign(model.adapters.variables("a")[key])
+    same.adapters.add_fusion("a", "b")
+    same.adapters.activate("a")
+    alone = np.asarray(same(x))
+    same.adapters.activate(kzoo.Fuse("a", "b"))
+    np.testing.assert_allclose(np.asarray(same(x)), alone, atol=1e-4)
+    assert np.abs(fused - alone).max() > 1e-3
+    same.adapters.add("elsewhere", "pfeiffer[leave_out=[0]]", activate=False)
+    with pytest.raises(AdapterError, match="at the same places"):
+        same.adapters.add_fusion("a", "elsewhere")

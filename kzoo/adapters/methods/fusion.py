@@ -68,7 +68,7 @@ class FusionConfig(AdapterConfig):
     def of(
         cls, configs: Sequence[AdapterConfig], places: Sequence[Place], **options: object
     ) -> FusionConfig:
-        """A fusion of these adapters, at the places where all of them stand.
+        """A fusion of these adapters, at their places.
 
         Args:
             configs: Configurations of the adapters; every one a bottleneck.
@@ -76,8 +76,8 @@ class FusionConfig(AdapterConfig):
             options: Other options of the fusion.
 
         Raises:
-            AdapterError: An adapter adds nothing that could be weighted, they act in different
-                ways, or no place is common to all.
+            AdapterError: An adapter adds nothing that could be weighted, or they act in different
+                ways or at different places.
         """
         for config in configs:
             if not isinstance(config, BottleneckConfig):
@@ -97,8 +97,11 @@ class FusionConfig(AdapterConfig):
             for c in configs
         ]
         common = set.intersection(*standing)
-        if not common:
-            raise AdapterError("`Fuse`: its adapters have no place in common.")
+        if apart := sorted(set.union(*standing) - common):
+            raise AdapterError(
+                "`Fuse` needs adapters at the same places; not all of these stand at "
+                f"{', '.join(apart[:3])} ({len(apart)} in all)."
+            )
         keys = tuple(place.key for place in places if place.key in common)
         return cls(method="fusion", targets=keys, **options)  # type: ignore[arg-type]
 
