@@ -230,7 +230,8 @@ class _Reading:
                     self._miss(self.layout.modules[path], {})
         for path, found in self.found.modules.items():
             if path not in self.layout.modules:
-                self.unexpected += found.values()
+                if not self._is_tied_copy(path, found):
+                    self.unexpected += found.values()
                 continue
             module = self.layout.modules[path]
             keys = {row.suffix: key for row, key in found.items()}
@@ -239,6 +240,14 @@ class _Reading:
                 if row.suffix in keys:
                     self._take(module, row, keys.pop(row.suffix))
             self.unexpected += keys.values()
+
+    def _is_tied_copy(self, path: str, found: Mapping[Row, str]) -> bool:
+        """Trained tokens of a tied output layer, which PEFT stores a second time."""
+        (key, *_) = found.values()
+        others = [k for p, rows in self.found.modules.items() if p != path for k in rows.values()]
+        return path == "lm_head" and any(
+            np.array_equal(self.tensors[key], self.tensors[other]) for other in others
+        )
 
     def _rows(self, module: Module) -> list[Row]:
         """The tensors that the module may have."""

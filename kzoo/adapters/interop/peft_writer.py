@@ -124,6 +124,8 @@ class _Writing:
             values = self._modules(method, config, _by_place(tensors))
             self.config["target_modules"] = short_names(values, self.layout, self.prefix)
             self._patterns(method, values)
+            if method is TOKENS:
+                self._tied_copy()
             if self.inputs or "targets_in" in method.places:
                 self.config["feedforward_modules"] = short_names(
                     self.inputs, self.layout, self.prefix
@@ -207,6 +209,13 @@ class _Writing:
             pattern = {self.prefix + path: v for path, v in found.items() if v != usual}
             if pattern:
                 self.config[option.pattern] = pattern
+
+    def _tied_copy(self) -> None:
+        """PEFT stores trained tokens a second time where the table is the output layer too."""
+        dims = self.layout.dims
+        if self.task == "CAUSAL_LM" and dims is not None and dims.tied_embeddings:
+            (value,) = self.file.values()
+            self.file["base_model.model.lm_head.trainable_tokens_delta"] = value.copy()
 
     def _tokens(self, config: AdapterConfig, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Trained tokens beside LoRA, which PEFT keeps in one config."""
