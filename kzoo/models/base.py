@@ -121,9 +121,10 @@ class Model(keras.Model):  # type: ignore[misc]
     def prepare_composition(self, composition: str | Block | None) -> None:
         """Tells the text processor which virtual tokens inputs need from now on."""
         longest = None
-        if used := positions_used(self.sites, composition):
-            # Rotary positions have no end.
-            longest = getattr(self.backbone, "max_sequence_length", self.spec.max_tokens) - used
+        used = positions_used(self.sites, composition)
+        table = getattr(self.backbone, "max_sequence_length", None)  # rotary ones have no end
+        if used and table is not None:
+            longest = table - used
         self.text.use_prompts(prompts_of(self.sites, composition), longest)
 
     def adapters_changed(self) -> None:
