@@ -48,8 +48,9 @@ class BackboneSource(BaseModel):
         dims: Sizes, checked against what is loaded.
         license: SPDX name of the weights' license.
         source: Where the weights were published.
-        revision: The published revision that the checksums belong to.
-        sha256: File name -> checksum; every file listed is verified before use.
+        revision: The published revision that the checksums belong to; None: the newest.
+        sha256: File name -> checksum; every file listed is verified before use. Empty where the
+            files could not be had when the entry was written.
         package: An installed package that carries the files, tried first.
         hub: A `hf://`, `kaggle://` or preset handle, tried when the package is absent.
         max_tokens: Longest input in tokens, special tokens included.
@@ -65,8 +66,8 @@ class BackboneSource(BaseModel):
     dims: Dims
     license: str
     source: str
-    revision: str
-    sha256: dict[str, str]
+    revision: str | None = None
+    sha256: dict[str, str] = {}
     package: WeightsPackage | None = None
     hub: str | None = None
     max_tokens: int = 512

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from kzoo.adapters.config import parse_adapter
+from kzoo.adapters.methods.fusion import FusionConfig
+from kzoo.backbones.dims import Dims
 from kzoo.backbones.source import BackboneSource
 from kzoo.errors import RecipeError, did_you_mean, explain_validation
 from kzoo.zoo.recipe import Recipe, parse_recipe, read_yaml
@@ -103,7 +105,7 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         "backbone": recipe.backbone,
         "layers": recipe.layers,
         "trunk": recipe.trunk,
-        "adapter": recipe.adapter,
+        "adapter": recipe.adapter or _acting(recipe),
         "training": recipe.training.model_dump(),
         "license": None,
         "source": recipe.backbone,
@@ -120,7 +122,7 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
     dims = source.dims
     if recipe.layers is not None:
         dims = dims.model_copy(update={"num_layers": len(recipe.layers)})
-    adapter = parse_adapter(recipe.adapter).count_parameters(dims) if recipe.adapter else 0
+    adapter = _count_adapters(recipe, dims)
     trunk = dims.trunk_parameters
     pooling = recipe.head.pooling if recipe.head else source.pooling.mode
     unused = 0 if pooling == "pooler" else dims.pooler_parameters  # frozen, see `set_trainable`
@@ -141,3 +143,20 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         else None,
     }
     return card
+
+
+def _acting(recipe: Recipe) -> str | None:
+    """Several adapters in one line."""
+    if recipe.composition is None:
+        return None
+    listed = ", ".join(f"{name}: {spec}" for name, spec in recipe.adapters.items())
+    return f"{recipe.composition['type']}({listed})"
+
+
+def _count_adapters(recipe: Recipe, dims: Dims) -> int:
+    if recipe.adapter:
+        return parse_adapter(recipe.adapter).count_parameters(dims)
+    configs = [parse_adapter(spec) for spec in recipe.adapters.values()]
+    if recipe.composition is not None and recipe.composition["type"] == "Fuse":
+        configs.append(FusionConfig.of(configs, dims.places()))
+    return sum(config.count_parameters(dims) for config in configs)

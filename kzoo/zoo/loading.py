@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
+from kzoo.adapters.composition import Fuse, parse_composition
+from kzoo.backbones.dims import Dims
 from kzoo.backbones.loading import load_trunk
 from kzoo.backbones.source import Pooling
 from kzoo.backbones.trunk import cut
 from kzoo.errors import RecipeError
 from kzoo.zoo.catalogue import find_backbone, find_recipe
 from kzoo.zoo.recipe import Recipe, merged
+
+_USUAL_LENGTH = 2048  # of models whose positions have no table, and no end
 
 
 def load(name_or_path: str | Path, **overrides: Any) -> Any:
@@ -24,7 +29,8 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
             models.
 
     Returns:
-        A `kzoo.TextClassifier` or `kzoo.TextEncoder`, ready to `fit`.
+        A `kzoo.TextClassifier`, `kzoo.TextEncoder`, `kzoo.TextGenerator` or
+        `kzoo.Seq2SeqGenerator`, ready to `fit`.
 
     Raises:
         RecipeError: Unknown name or key; the nearest one is suggested.
@@ -48,26 +54,41 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
 
 def build_model(recipe: Recipe) -> Any:
     """Builds the model of a recipe, weights loaded and adapter injected."""
-    from kzoo.models.classifier import TextClassifier
-    from kzoo.retrieval.text_encoder import TextEncoder
-
     source = find_backbone(recipe.backbone)
     trunk = load_trunk(source)
     pooling = Pooling() if isinstance(source, str) else source.pooling
-    longest = trunk.backbone.max_sequence_length if isinstance(source, str) else source.max_tokens
-    if recipe.max_tokens is not None and recipe.max_tokens > trunk.backbone.max_sequence_length:
+    positions = Dims.of(trunk.backbone).max_sequence_length  # 0: no table of positions
+    longest = (positions or _USUAL_LENGTH) if isinstance(source, str) else source.max_tokens
+    if recipe.max_tokens is not None and 0 < positions < recipe.max_tokens:
         raise RecipeError(
-            f"`max_tokens` must be at most {trunk.backbone.max_sequence_length}, the positions of "
-            f"the trunk. Received: {recipe.max_tokens}"
+            f"`max_tokens` must be at most {positions}, the positions of the trunk. "
+            f"Received: {recipe.max_tokens}"
         )
     if recipe.layers is not None:
         trunk.backbone = cut(trunk.backbone, trunk.architecture, recipe.layers)
     spec = recipe.model_spec(longest, pooling.mode, pooling.normalize)
-    model_class = TextClassifier if recipe.task == "classification" else TextEncoder
-    model = model_class(trunk, spec)
+    model = _model_class(recipe.task)(trunk, spec)
     if recipe.adapter is not None:
         model.adapters.add("default", recipe.adapter)
+    for name, adapter in recipe.adapters.items():
+        model.adapters.add(name, adapter, activate=False)
+    if recipe.composition is not None:
+        block = parse_composition(recipe.composition)
+        if isinstance(block, Fuse):
+            model.adapters.add_fusion(*block.children, name=block.fusion)
+        model.adapters.activate(block)
     return model
+
+
+def _model_class(task: str) -> Any:
+    where = {
+        "classification": "kzoo.models.classifier:TextClassifier",
+        "embedding": "kzoo.retrieval.text_encoder:TextEncoder",
+        "generation": "kzoo.models.generator:TextGenerator",
+        "text2text": "kzoo.models.seq2seq:Seq2SeqGenerator",
+    }
+    module, _, name = where[task].partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _saved(path: Path) -> Any:

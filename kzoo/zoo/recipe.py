@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from kzoo.adapters.composition import Block, Fuse, parse_composition
 from kzoo.adapters.config import parse_adapter
 from kzoo.errors import AdapterError, RecipeError, explain_validation
 from kzoo.models.spec import HeadSpec, ModelSpec, TrainingSpec
@@ -19,13 +27,17 @@ class Recipe(BaseModel):
 
     Args:
         name: Name of the entry.
-        task: `classification` or `embedding`.
+        task: `classification`, `embedding`, `generation` (a causal language model) or
+            `text2text` (an encoder-decoder).
         summary: One line for people.
         backbone: Name of a backbone file, a directory, or a `hf://`, `kaggle://` or KerasHub
             preset handle.
         layers: Transformer blocks to keep, rising; null keeps all.
         trunk: `frozen` or `trainable`.
-        adapter: Such as `pfeiffer[reduction_factor=16]`; null for none.
+        adapter: Such as `pfeiffer[reduction_factor=16]`; null for none. Several are a mapping of
+            names to such strings, `adapters`, with a `composition`.
+        adapters: Name -> adapter, instead of `adapter`.
+        composition: How they act together, such as `{type: Fuse, children: [a, b]}`.
         max_tokens: Longest input; null takes the backbone's.
         head: Pooling and dropout of the classification head; null pooling takes the backbone's.
         normalize: Embedding only: whether vectors have length 1; null takes the backbone's.
@@ -39,12 +51,14 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    task: Literal["classification", "embedding"]
+    task: Literal["classification", "embedding", "generation", "text2text"]
     summary: str = ""
     backbone: str
     layers: list[int] | None = None
     trunk: Literal["frozen", "trainable"] = "frozen"
     adapter: str | dict[str, Any] | None = None
+    adapters: dict[str, str | dict[str, Any]] = {}
+    composition: dict[str, Any] | None = None
     max_tokens: PositiveInt | None = None
     head: HeadSpec | None = None
     normalize: bool | None = None
@@ -63,6 +77,25 @@ class Recipe(BaseModel):
             except AdapterError as error:
                 raise ValueError(str(error)) from error
         return value
+
+    @model_validator(mode="after")
+    def _acting(self) -> Self:
+        """What a composition names has to be there."""
+        try:
+            for spec in self.adapters.values():
+                parse_adapter(spec)
+            block = parse_composition(self.composition) if self.composition else None
+        except AdapterError as error:
+            raise ValueError(str(error)) from error
+        if self.adapter is not None and self.adapters:
+            raise ValueError("`adapter` and `adapters` exclude each other")
+        if bool(self.adapters) != (block is not None):
+            raise ValueError("`adapters` need a `composition`, and it needs them")
+        if isinstance(block, Block):
+            named = set(block.names()) - ({block.fusion} if isinstance(block, Fuse) else set())
+            if named != set(self.adapters):
+                raise ValueError(f"`composition` names {sorted(named)}, `adapters` others")
+        return self
 
     def model_spec(self, max_tokens: int, pooling: str, normalize: bool) -> ModelSpec:
         """The model's data; the arguments are the backbone's facts, used where this is silent."""

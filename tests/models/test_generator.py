@@ -34,6 +34,7 @@ def make_generator(family="gpt2", adapter=None, **changes):
     backbone = make_tiny_backbone(family, **changes)
     row = family_named(family)
     architecture = Architecture.of_built(backbone, row)
+    architecture.apply(backbone, row)
     trunk = Trunk(backbone, row, architecture, letter_tokenizer(), "tiny")
     model = TextGenerator(trunk, ModelSpec(recipe="tiny", max_tokens=20))
     if adapter:
