@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kzoo.adapters.composition import Block
+
 
 class Exchange:
     """What `model.adapters` reads and writes beside kzoo's own files."""
@@ -106,3 +108,23 @@ class Exchange:
         from kzoo.adapters.interop.adapterhub_models import load_adapterhub
 
         return load_adapterhub(self, path, name, activate, with_head, direft)
+
+    def load_adapterhub_setup(
+        self, path: str | Path, activate: bool = True, with_head: bool = False
+    ) -> str | Block:
+        """Adds the adapters and fusions of a setup that AdapterHub's library wrote.
+
+        Args:
+            path: Folder with `adapter_setup.json` and a folder for each adapter and fusion.
+            activate: Make the composition act.
+            with_head: Also take a classification head, where one adapter has one.
+
+        Returns:
+            The composition.
+
+        Raises:
+            AdapterError: A composition that kzoo does not have, or as `load_adapterhub`.
+        """
+        from kzoo.adapters.interop.adapterhub_setup import load_setup
+
+        return load_setup(self, path, activate, with_head)

@@ -90,7 +90,7 @@ def read_adapterhub(
     modules = HubModules(layout, name)
     configs = [parse_adapter(read_method(raw, layout)) for raw in raws]
     wanted = [links(c, raw, modules) for c, raw in zip(configs, raws, strict=True)]
-    prefix = _prefix(tensors, [key for own in wanted for link in own for key in link.theirs])
+    prefix = prefix_of(tensors, [key for own in wanted for link in own for key in link.theirs])
     ours, keys = _taken(tensors, wanted, prefix, where)
     configs = [_checked(c, ours, n if len(configs) > 1 else None) for n, c in enumerate(configs)]
     config = parse_adapter(configs) if len(configs) > 1 else configs[0]
@@ -183,7 +183,7 @@ def _name_in(tensors: Iterable[str], where: str) -> str:
     return names.pop()
 
 
-def _prefix(tensors: Iterable[str], wanted: Sequence[str]) -> str:
+def prefix_of(tensors: Iterable[str], wanted: Sequence[str]) -> str:
     """What stands before the paths in this file: `bert.`, or nothing."""
     known = set(wanted)
     votes: dict[str, int] = {}
