@@ -11,7 +11,8 @@ class Pooling(keras.layers.Layer):  # type: ignore[misc]
     """Pools (batch, length, width) to (batch, width).
 
     Args:
-        mode: `mean` or `max` over the tokens whose mask is 1, or `cls` (the first token).
+        mode: `mean` or `max` over the tokens whose mask is 1, `cls` (the first token), or `last`
+            (the last one whose mask is 1, where a causal model has seen the whole text).
         vocabulary_size: Ids from here on are virtual tokens of a prompt, which `mean` and `max`
             leave out: they stand for the task and not for the text. Default: there are none.
     """
@@ -28,6 +29,11 @@ class Pooling(keras.layers.Layer):  # type: ignore[misc]
         ops = keras.ops
         if self.mode == "cls":
             return tokens[:, 0, :]
+        if self.mode == "last":
+            length = ops.shape(padding_mask)[1]
+            places = ops.where(ops.cast(padding_mask, "bool"), ops.arange(length), 0)
+            last = ops.max(places, axis=1)
+            return ops.squeeze(ops.take_along_axis(tokens, last[:, None, None], axis=1), axis=1)
         real = ops.cast(padding_mask, tokens.dtype)
         if self.vocabulary_size is not None:
             real = real * ops.cast(token_ids < self.vocabulary_size, tokens.dtype)

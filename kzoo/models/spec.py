@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-PoolingMode = Literal["mean", "cls", "max", "pooler"]
+PoolingMode = Literal["mean", "cls", "max", "last", "pooler"]
 
 
 class _Spec(BaseModel):
@@ -19,7 +19,8 @@ class HeadSpec(_Spec):
 
     Args:
         pooling: How token vectors become one: `mean` over real tokens, `cls` (the first token),
-            `max`, or `pooler` (the checkpoint's dense tanh layer behind the first token).
+            `last` (the last one), `max`, or `pooler` (the checkpoint's dense tanh layer behind the
+            first token).
         dropout: Before the last layer, in training.
     """
 
