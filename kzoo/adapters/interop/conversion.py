@@ -62,7 +62,7 @@ def inspect(path: str | Path, family: str | None = None) -> dict[str, Any]:
     else:
         config, tensors, facts = _read(path, dialect, family)
         name = str(facts.get("name") or Path(path).resolve().name)
-        kernel = facts.get("head", {}).get("kernel")
+        kernel = (facts["head"] or {}).get("kernel")
         head = None if kernel is None else int(kernel.shape[1])
     places = list(dict.fromkeys(_place(key, config) for key in tensors))
     return {
@@ -122,7 +122,8 @@ def convert(
         )
     if to == "peft":
         raise AdapterError(
-            f"A folder of {dialect} becomes one of PEFT in two steps: convert it to kzoo first."
+            f"A folder of {dialect} becomes one of PEFT with a model only: "
+            "model.adapters.load_adapterhub, then model.adapters.save_peft."
         )
     write_adapter(
         target,
@@ -147,9 +148,10 @@ def _read(
 ) -> tuple[AdapterConfig, Tensors, dict[str, Any]]:
     if dialect == "peft":
         return read_peft(path, family)
-    raise AdapterError(
-        f"`path` {str(path)!r} is AdapterHub's, which cannot be read without a model."
-    )
+    from kzoo.adapters.interop.adapterhub_reader import read_adapterhub
+
+    config, tensors, facts = read_adapterhub(path)
+    return config, tensors, {**facts, "head": None}  # its heads have other forms
 
 
 def _layout(content: AdapterFile, family: str | None) -> Layout:
