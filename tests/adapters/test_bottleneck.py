@@ -321,3 +321,28 @@ def test_cache_and_plain_pass_agree(spec, pre):
         logits, _, cache = lm.call_with_cache(ids[:, start:stop], cache, start)
         np.testing.assert_allclose(np.asarray(logits), whole[:, start:stop], atol=1e-4)
     sites.remove("a")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "seq_bn_inv[ln_before=true,use_gating=true,scaling=learned]",
+        "compacter++[reduction_factor=4]",
+        "loreft",
+    ],
+)
+def test_half_precision(spec):
+    """Layer norms switch Keras' casting off, also for an adapter around them."""
+    backbone = make_tiny_backbone("bert", dtype="mixed_bfloat16", hidden_dim=32, num_layers=1)
+    inputs = tiny_inputs("bert")
+    plain = backbone(inputs)["sequence_output"]
+    sites = Sites(FAMILIES["bert"].places(backbone))
+    sites.add("a", parse_adapter(spec))
+    sites.activate("a")
+    untrained = backbone(inputs)["sequence_output"]
+    assert untrained.dtype == plain.dtype == "bfloat16"
+    np.testing.assert_array_equal(np.asarray(untrained), np.asarray(plain))
+    for variable in sites.variables("a").values():
+        variable.assign(RNG.normal(0, 0.3, variable.shape))
+    moved = np.asarray(backbone(inputs)["sequence_output"]) - np.asarray(plain)
+    assert np.abs(moved.astype("float32")).max() > 0.1

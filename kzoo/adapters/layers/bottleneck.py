@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.functions import FUNCTIONS
+from kzoo.adapters.layers.functions import FUNCTIONS, dense, like
 from kzoo.adapters.layers.gates import add_gate, gate
 from kzoo.adapters.layers.site import AdapterLayer, Function
 from kzoo.adapters.methods.bottleneck import BottleneckConfig
@@ -86,11 +86,11 @@ class BottleneckLayer(AdapterLayer):
 
     def down(self, u: Any) -> Any:
         """(..., H) -> (..., d)."""
-        return keras.ops.matmul(u, self.down_kernel) + self.down_bias
+        return dense(u, self.down_kernel, self.down_bias)
 
     def up(self, narrow: Any) -> Any:
         """(..., d) -> (..., H)."""
-        return keras.ops.matmul(narrow, self.up_kernel) + self.up_bias
+        return dense(narrow, self.up_kernel, self.up_bias)
 
     def delta(self, u: Any) -> Any:
         """A(u), shape of u; without the residual."""
@@ -102,7 +102,7 @@ class BottleneckLayer(AdapterLayer):
         if config.stochastic_depth:
             a = self.drop_rows(a)
         if isinstance(config.scaling, str):
-            a = a * self.scaling
+            a = a * like(a, self.scaling)
         elif config.scaling != 1:
             a = a * config.scaling
         if config.dropout:
@@ -160,7 +160,7 @@ class BottleneckLayer(AdapterLayer):
 
 def _normalised(x: Any, gamma: Any, beta: Any) -> Any:
     mean, variance = keras.ops.moments(x, axes=[-1], keepdims=True)
-    return (x - mean) * keras.ops.rsqrt(variance + EPSILON) * gamma + beta
+    return (x - mean) * keras.ops.rsqrt(variance + EPSILON) * like(x, gamma) + like(x, beta)
 
 
 def _initializers(kind: str, hidden: int, seed: int) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ import keras
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.bottleneck import BottleneckLayer
+from kzoo.adapters.layers.functions import like
 from kzoo.adapters.methods.compacter import CompacterConfig
 from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed
@@ -79,12 +80,13 @@ class CompacterLayer(BottleneckLayer):
         return self._project(narrow, "up")
 
     def _project(self, x: Any, name: str) -> Any:
-        rule = getattr(self, f"{name}_a")()
+        rule = like(x, getattr(self, f"{name}_a")())
         if self.config.phm_rank is None:
-            y = full_phm(x, rule, getattr(self, f"{name}_kernel"))
+            y = full_phm(x, rule, like(x, getattr(self, f"{name}_kernel")))
         else:
-            y = phm(x, rule, getattr(self, f"{name}_left"), getattr(self, f"{name}_right"))
-        return y + getattr(self, f"{name}_bias") if self.config.phm_bias else y
+            left, right = getattr(self, f"{name}_left"), getattr(self, f"{name}_right")
+            y = phm(x, rule, like(x, left), like(x, right))
+        return y + like(x, getattr(self, f"{name}_bias")) if self.config.phm_bias else y
 
 
 def phm(x: Any, rule: Any, left: Any, right: Any) -> Any:

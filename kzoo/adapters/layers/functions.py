@@ -1,4 +1,4 @@
-"""The non-linearities of adapters, by the names that AdapterHub's configurations use."""
+"""What layers of adapters compute with: non-linearities by AdapterHub's names, dense parts."""
 
 from __future__ import annotations
 
@@ -16,3 +16,13 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "tanh": keras.ops.tanh,
     "leakyrelu": lambda x: keras.ops.leaky_relu(x, negative_slope=0.01),
 }
+
+
+def like(x: Any, variable: Any) -> Any:
+    """A variable in the type of x. Layer norms switch Keras' own casting off while they run."""
+    return keras.ops.cast(variable, x.dtype)
+
+
+def dense(x: Any, kernel: Any, bias: Any) -> Any:
+    """x W + b in the type of x: (..., in) -> (..., out)."""
+    return keras.ops.matmul(x, like(x, kernel)) + like(x, bias)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
+from kzoo.adapters.layers.functions import dense, like
 from kzoo.adapters.layers.site import AdapterLayer, Function
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.backbones.places import Place
@@ -54,12 +55,12 @@ class FusionLayer(AdapterLayer):
         """
         ops, q = keras.ops, query
         if self.config.query:
-            q = ops.matmul(q, self.query_kernel) + self.query_bias
+            q = dense(q, self.query_kernel, self.query_bias)
         constant: Any = 0.0
         if self.config.key:
             # q . (K a + b) = (K^T q) . a + q . b: one product, however many adapters there are.
-            constant = ops.sum(q * self.key_bias, axis=-1)
-            q = ops.matmul(q, ops.transpose(self.key_kernel))
+            constant = ops.sum(q * like(q, self.key_bias), axis=-1)
+            q = ops.matmul(q, ops.transpose(like(q, self.key_kernel)))
         scores = ops.stack([ops.sum(q * a, axis=-1) + constant for a in outputs], axis=-1)
         if self.config.dropout:
             scores = self.dropout(scores)
@@ -74,7 +75,9 @@ class FusionLayer(AdapterLayer):
         """
         p = self.weights_of(query, outputs)
         fused = sum(p[..., number, None] * a for number, a in enumerate(outputs))
-        return keras.ops.matmul(fused, self.value_kernel) if self.config.value else fused
+        if not self.config.value:
+            return fused
+        return keras.ops.matmul(fused, like(query, self.value_kernel))
 
     def apply(self, inner: Function, x: Any) -> Any:
         """A fusion has nothing to weight when it is activated by itself.

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kzoo.adapters.layers.functions import dense
 from kzoo.seeds import derive_seed
 
 
@@ -17,7 +18,7 @@ def gate(u: Any, kernel: Any, bias: Any) -> Any:
         kernel: (H, gates).
         bias: (gates,).
     """
-    each = keras.ops.sigmoid(keras.ops.matmul(u, kernel) + bias)
+    each = keras.ops.sigmoid(dense(u, kernel, bias))
     return keras.ops.mean(each, axis=1, keepdims=True) if len(u.shape) > 2 else each
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.functions import FUNCTIONS
+from kzoo.adapters.layers.functions import FUNCTIONS, dense
 from kzoo.adapters.layers.site import AdapterLayer, Function
 from kzoo.adapters.methods.invertible import InvertibleConfig
 from kzoo.backbones.places import Place
@@ -48,13 +48,13 @@ class NiceLayer(AdapterLayer):
 
     def f(self, x: Any) -> Any:
         """F, from the second half to the first."""
-        inside = self.function(keras.ops.matmul(x, self.f_down_kernel) + self.f_down_bias)
-        return keras.ops.matmul(inside, self.f_up_kernel) + self.f_up_bias
+        inside = self.function(dense(x, self.f_down_kernel, self.f_down_bias))
+        return dense(inside, self.f_up_kernel, self.f_up_bias)
 
     def g(self, x: Any) -> Any:
         """G, from the first half to the second."""
-        inside = self.function(keras.ops.matmul(x, self.g_down_kernel) + self.g_down_bias)
-        return keras.ops.matmul(inside, self.g_up_kernel) + self.g_up_bias
+        inside = self.function(dense(x, self.g_down_kernel, self.g_down_bias))
+        return dense(inside, self.g_up_kernel, self.g_up_bias)
 
     def forward(self, x: Any) -> Any:
         """y1 = x1 + F(x2), y2 = x2 + G(y1); shape of x."""

@@ -40,9 +40,9 @@ class ReftLayer(AdapterLayer):
             # Never cast to half precision: QR would fail, and lose what makes Q orthonormal.
             shape = (hidden, r)
             name = f"{unit}_projection"
-            setattr(self, name, self.add_weight(shape, start, autocast=False, name=name))
+            setattr(self, name, self.add_weight(shape, start, "float32", autocast=False, name=name))
             name = f"{unit}_source_kernel"
-            source = self.add_weight(shape, "zeros", autocast=False, name=name)
+            source = self.add_weight(shape, "zeros", "float32", autocast=False, name=name)
             setattr(self, name, source)
             name = f"{unit}_source_bias"
             setattr(self, name, self.add_weight((r,), "zeros", name=name))
