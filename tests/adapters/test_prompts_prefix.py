@@ -12,6 +12,15 @@ from kzoo.errors import AdapterError
 from tests.families import FAMILY_NAMES, make_tiny_backbone, sequence_output, tiny_inputs
 
 P = 3
+TASKS = {
+    "gpt2": "GPT2CausalLM",
+    "llama": "LlamaCausalLM",
+    "mistral": "MistralCausalLM",
+    "qwen3": "Qwen3CausalLM",
+    "gemma": "GemmaCausalLM",
+    "t5": "T5Seq2SeqLM",
+    "bart": "BartSeq2SeqLM",
+}
 
 
 def record(place, run):
@@ -131,7 +140,7 @@ def test_cache_and_plain_pass_agree(family):
     import keras_hub
 
     backbone = make_tiny_backbone(family)
-    task = getattr(keras_hub.models, FAMILIES[family].causal_lm)(backbone, preprocessor=None)
+    task = getattr(keras_hub.models, TASKS[family])(backbone, preprocessor=None)
     sites = Sites(FAMILIES[family].places(backbone))
     sites.add("p", parse_adapter("prefix[shift_positions=true,num_virtual_tokens=3]|prompt"))
     for variable in sites.variables("p").values():
@@ -157,7 +166,7 @@ def test_cached_decoder_and_plain_pass_agree(family):
     import keras_hub
 
     backbone = make_tiny_backbone(family)
-    task = getattr(keras_hub.models, FAMILIES[family].causal_lm)(backbone, preprocessor=None)
+    task = getattr(keras_hub.models, TASKS[family])(backbone, preprocessor=None)
     sites = Sites(FAMILIES[family].places(backbone))
     sites.add("p", parse_adapter("prefix[num_virtual_tokens=3]"))
     for variable in sites.variables("p").values():
