@@ -9,8 +9,17 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
+
+
+def run(script, folder):
+    (folder / "page.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def test_python_blocks_run(tmp_path, minilm_folder):
@@ -18,14 +27,13 @@ def test_python_blocks_run(tmp_path, minilm_folder):
         '{"_id": "open", "text": "open() opens a file; close it with its close() method."}\n'
         '{"_id": "sum", "text": "sum() adds the items of an iterable."}\n'
     )
-    script = tmp_path / "readme.py"
     assert len(blocks("python")) >= 3
-    script.write_text("\n".join(blocks("python")))
-    done = subprocess.run(
-        [sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "open" in done.stdout
+    assert "open" in run("\n".join(blocks("python")), tmp_path)
+
+
+def test_the_page_on_adapters_runs(tmp_path, minilm_folder):
+    page = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
+    assert "(1, 2, 2)" in run("\n".join(blocks("python", page)), tmp_path)
 
 
 def test_commands_exist():
