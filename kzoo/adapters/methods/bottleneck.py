@@ -153,7 +153,7 @@ class BottleneckConfig(AdapterConfig):
                 f"`{self.method}`: `original_ln_after` and `residual_before_ln` are about the norm "
                 "behind a sublayer, and this model normalises in front of it. Leave them out."
             )
-        return self._sites(pre_norm)
+        return self._sites(pre_norm, places)
 
     def choose(self, places: Sequence[Place]) -> list[Place]:
         """The adapters' places, and those where the residual input can be seen."""
@@ -182,8 +182,8 @@ class BottleneckConfig(AdapterConfig):
         names = {"attention": "value", "cross_attention": "cross_query", "ffn": "ffn_intermediate"}
         return prefix + names[part]
 
-    def _sites(self, pre_norm: bool) -> tuple[str, ...]:
-        inverse = self.invertible.sites if self.invertible else ()
+    def _sites(self, pre_norm: bool, places: Sequence[Place] = ()) -> tuple[str, ...]:
+        inverse = self.invertible.sites_on(places) if self.invertible else ()
         return (*inverse, *self._body_names(pre_norm))
 
     def _body_names(self, pre_norm: bool) -> tuple[str, ...]:
