@@ -14,7 +14,7 @@ from typing import Any, TextIO
 _OPTIONS = (
     *("batch_size", "chunk_size", "encoder", "encoding", "epochs", "jit", "label_column"),
     *("learning_rate", "max_tokens", "metric", "overlap", "overwrite", "pair_column", "patience"),
-    *("resume", "seed", "split", "strict", "take", "temperature", "text_column"),
+    *("resume", "seed", "split", "strict", "take", "temperature", "text_column", "to"),
 )
 _FLAG = re.compile(rf"(?<!Did you mean )`({'|'.join(_OPTIONS)})(?:=([^`]*))?`")
 

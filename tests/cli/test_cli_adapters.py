@@ -91,4 +91,30 @@ def test_wrong_words(kzoo, peft_folder, tmp_path):
     done = kzoo("adapters", "convert", peft_folder, tmp_path / "x", "--to", "peft")
     assert done.code == 2 and "already" in done.err
     done = kzoo("adapters", "convert", peft_folder, tmp_path / "x", "--to", "keras")
-    assert done.code == 2 and "`to` must be one of kzoo, peft" in done.err
+    assert done.code == 2 and "--to must be one of kzoo, peft" in done.err
+
+
+def test_adapterhub_folders(kzoo, tmp_path, tiny_classifier):
+    model = tiny_classifier(head={"pooling": "pooler"}, num_classes=3)
+    model.adapters.add("a", "pfeiffer[reduction_factor=4]")
+    for variable in model.adapters.variables("a").values():
+        variable.assign(variable + 0.5)
+    model.adapters.save_adapterhub("a", tmp_path / "hub")
+    found = json.loads(kzoo("adapters", "inspect", tmp_path / "hub", "--json").out)
+    assert found["dialect"] == "adapterhub" and found["family"] == "bert"
+    done = kzoo("adapters", "convert", tmp_path / "hub", tmp_path / "k", "--to", "kzoo")
+    assert done.code == 0, done.err
+    model.adapters.load(tmp_path / "k", "b")
+    one, other = model.adapters.variables("a"), model.adapters.variables("b")
+    assert set(one) == set(other)
+    for key, variable in one.items():
+        np.testing.assert_allclose(np.asarray(variable), np.asarray(other[key]), atol=1e-7)
+    done = kzoo("adapters", "convert", tmp_path / "hub", tmp_path / "p", "--to", "peft")
+    assert done.code == 2 and "with a model only" in done.err
+
+
+def test_kzoo_folders_that_peft_cannot_say(kzoo, tmp_path, tiny_classifier):
+    model = tiny_classifier("pfeiffer", num_classes=3)
+    model.adapters.save("default", tmp_path / "k")
+    done = kzoo("adapters", "convert", tmp_path / "k", tmp_path / "p", "--to", "peft")
+    assert done.code == 2 and "PEFT has no format for `pfeiffer`" in done.err

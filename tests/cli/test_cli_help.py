@@ -30,6 +30,7 @@ def _start(*words, **environment):
         ["train", "--help"],
         ["distill", "--help"],
         ["demo", "--help"],
+        ["adapters", "--help"],
         ["index", "--help"],
         ["index", "build", "--help"],
     ],

@@ -13,6 +13,7 @@ from test_families_hf import BERT, CASES, batch
 
 import kzoo
 from kzoo.backbones.loading import load_trunk
+from kzoo.errors import AdapterError
 from kzoo.models.classifier import TextClassifier
 from kzoo.models.spec import HeadSpec, ModelSpec
 
@@ -73,12 +74,14 @@ def configs(name):
     lora = {"r": 3, "lora_alpha": 12}
     found = {
         "all-linear": peft.LoraConfig(**lora, target_modules="all-linear"),
-        "dora": peft.LoraConfig(**lora, target_modules=attention, use_dora=True),
         "ia3": peft.IA3Config(target_modules=rescaled, feedforward_modules=[output]),
     }
     if name not in ("bert", "gpt2", "t5"):
         if name == "roberta":  # HF's pooler is not part of kzoo's model
             found["all-linear"].exclude_modules = ["pooler.dense"]
+        if name == "llama":  # keys and values have fewer heads
+            found["prefix"] = peft.PrefixTuningConfig(num_virtual_tokens=4)
+            found["prompt"] = peft.PromptTuningConfig(num_virtual_tokens=4)
         return found
     one_block = {"target_modules": attention, "layers_to_transform": [1]}
     plain = attention if name != "gpt2" else [output]
@@ -86,6 +89,7 @@ def configs(name):
         one_block = {"target_modules": r"decoder\.block\.1\..*\.(q|v)"}
     first = {"bert": "attention.self.value", "gpt2": "h.0.attn.c_attn", "t5": "0.SelfAttention.v"}
     found |= {
+        "dora": peft.LoraConfig(**lora, target_modules=attention, use_dora=True),
         "one-block": peft.LoraConfig(**lora, **one_block),
         "patterns": peft.LoraConfig(
             **lora,
@@ -248,6 +252,19 @@ def test_both_ways(pair, tmp_path):
         extra = {key for key in keys[0] if key.endswith("base_layer.weight")}
         if method not in ("prompt", "prefix", "ptuning"):
             assert keys[0] - extra == keys[1], method
+
+
+@pytest.mark.parametrize("pair", ["t5"], indirect=True)
+@pytest.mark.filterwarnings("ignore")
+def test_prompts_of_two_stacks_are_refused(pair, tmp_path):
+    config = peft.PromptTuningConfig(num_virtual_tokens=4, task_type="SEQ_2_SEQ_LM")
+    peft.get_peft_model(copy.deepcopy(pair.torch), config).save_pretrained(tmp_path / "a")
+    with pytest.raises(AdapterError, match="`num_transformer_submodules` 2"):
+        pair.keras.adapters.load_peft(tmp_path / "a")
+    pair.keras.adapters.add("a", "prompt[num_virtual_tokens=4]")
+    with pytest.raises(AdapterError, match="each of both stacks"):
+        pair.keras.adapters.save_peft("a", tmp_path / "b")
+    pair.keras.adapters.delete("a")
 
 
 @pytest.mark.filterwarnings("ignore")

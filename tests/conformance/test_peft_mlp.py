@@ -6,6 +6,7 @@ PEFT, with the same outputs and exactly the same keys. No configuration is left 
 
 import collections
 import copy
+import json
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from peft_nets import CASES, INPUTS, keras_net, torch_net
 from safetensors.numpy import load_file
 
 from kzoo.adapters.interop.peft_table import peft_types
+from kzoo.errors import AdapterError
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
@@ -119,3 +121,38 @@ def test_every_configuration(nets, tmp_path, capsys):
     assert not problems, problems
     assert dict(left_out) == NOT_OURS
     assert len(CASES) == 243 and passed == 68 and sum(NOT_OURS.values()) == 175
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pickled_checkpoints(nets, tmp_path):
+    """`adapter_model.bin`, which older versions wrote."""
+    base, model = nets["mlp"]
+    generator = torch.Generator().manual_seed(0)
+    reference = random_peft(base, "Lora", {"target_modules": ["lin0"], "r": 4}, generator)
+    reference.save_pretrained(tmp_path / "a", safe_serialization=False)
+    assert (tmp_path / "a" / "adapter_model.bin").is_file()
+    assert not (tmp_path / "a" / "adapter_model.safetensors").exists()
+    model.adapters.load_peft(tmp_path / "a")
+    expected = run(reference, INPUTS["mlp"])
+    np.testing.assert_allclose(np.asarray(model(INPUTS["mlp"])), expected, atol=1e-5)
+    model.adapters.delete("a")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"init_lora_weights": "pissa_niter_4"}, "`init_lora_weights` 'pissa_niter_4'"),
+        ({"bias": "all"}, "`bias` 'all'"),
+        ({"use_qalora": True, "qalora_group_size": 2}, "`use_qalora` True"),
+    ],
+)
+def test_what_the_file_does_not_tell_is_refused(nets, tmp_path, kwargs, message):
+    base, model = nets["mlp"]
+    config = peft.LoraConfig(target_modules=["lin0"], r=2)
+    peft.get_peft_model(copy.deepcopy(base), config).save_pretrained(tmp_path / "a")
+    path = tmp_path / "a" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | kwargs))
+    with pytest.raises(AdapterError, match=message):
+        model.adapters.load_peft(tmp_path / "a")
+    assert len(model.adapters) == 0

@@ -63,7 +63,8 @@ class Beside:
 
     def __init__(self, file: File, rest: Mapping[str, str]) -> None:
         self.file = file
-        self.saved = [str(name) for name in file.config.get("modules_to_save") or []]
+        saved = file.config.get("modules_to_save") or []
+        self.saved = [saved] if isinstance(saved, str) else [str(name) for name in saved]
         self.head: Tensors = {}
         self.unexpected: list[str] = []
         self._left: list[str] = []

@@ -84,6 +84,7 @@ def _excluded(config: Mapping[str, Any], path: str) -> bool:
     if exclude and matches(exclude, path):
         return True
     saved = config.get("modules_to_save") or []
+    saved = [saved] if isinstance(saved, str) else saved
     return any(_regex(rf"(^|.*\.){name}($|\..*)", path, whole=False) for name in saved)
 
 
