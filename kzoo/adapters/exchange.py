@@ -1,18 +1,118 @@
-"""Adapters in the files of other libraries, as methods of the manager."""
+"""Adapters in files, as methods of the manager."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kzoo.adapters.adaptable import Adaptable
 from kzoo.adapters.composition import Block
+from kzoo.adapters.config import AdapterConfig
+from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
+from kzoo.errors import AdapterError
 
 
 class Exchange:
-    """What `model.adapters` reads and writes beside kzoo's own files."""
+    """What `model.adapters` reads and writes: kzoo's own folders, HF PEFT's and AdapterHub's."""
 
-    def _require(self, name: str) -> None:
-        raise NotImplementedError  # the manager's
+    # The manager's.
+    _model: Adaptable
+    _configs: dict[str, AdapterConfig]
+    _active: str | Block | None
+    add: Callable[..., None]
+    delete: Callable[[str], None]
+    variables: Callable[[str], dict[str, Any]]
+    trunk_fingerprint: Callable[[], str]
+    _set_active: Callable[[str | Block | None], None]
+    _require: Callable[[str], None]
+
+    def save(self, name: str, path: str | Path, with_head: bool = True) -> None:
+        """Writes one adapter, and by default the head it was trained with, as a folder.
+
+        Args:
+            name: Which adapter.
+            path: Folder to write; an existing adapter folder is replaced as a whole.
+            with_head: Save the head and the label names too.
+
+        Raises:
+            AdapterError: The name is not known, or `path` holds something else.
+        """
+        self._require(name)
+        target = Path(path)
+        foreign = target.exists() and not (target / "adapter_config.json").is_file()
+        if foreign and (not target.is_dir() or any(target.iterdir())):
+            raise AdapterError(
+                f"`path` {str(path)!r} exists and is no adapter folder; choose another."
+            )
+        head, head_variables = self._model.head_state() if with_head else (None, {})
+        write_adapter(
+            target,
+            AdapterFile(
+                name=name,
+                config=self._configs[name],
+                trunk=self._trunk_facts(),
+                tensors={k: np.asarray(v) for k, v in self.variables(name).items()},
+                head=head,
+                head_tensors={k: np.asarray(v) for k, v in head_variables.items()},
+            ),
+        )
+
+    def load(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        activate: bool = True,
+        with_head: bool = True,
+    ) -> str:
+        """Adds a saved adapter.
+
+        Args:
+            path: Folder that `save` wrote.
+            name: Name to give it. Default: the one it was saved under.
+            activate: Make it the only active adapter.
+            with_head: Also take the saved head and label names, where there are any.
+
+        Returns:
+            The adapter's name.
+
+        Raises:
+            AdapterError: Another trunk (both fingerprints are named), files that do not fit, or a
+                taken name. The model is unchanged then.
+        """
+        content = read_adapter(path)
+        here = self.trunk_fingerprint()
+        if content.trunk.get("fingerprint", "") not in (here, None):  # None: converted
+            raise AdapterError(
+                f"The adapter in {str(path)!r} was trained on another trunk: fingerprint "
+                f"{content.trunk.get('fingerprint')} ({content.trunk.get('origin')}), this "
+                f"model's trunk is {here} ({self._model.origin})."
+            )
+        name = name or content.name
+        before = self._active
+        self.add(name, content.config, activate=False)
+        try:
+            variables = self.variables(name)
+            shapes = {key: tuple(v.shape) for key, v in variables.items()}
+            check_tensors(content.tensors, shapes, f"{str(path)!r}")
+            if with_head and content.head is not None:
+                self._model.accept_head(content.head)
+                _, head_variables = self._model.head_state()
+                head_shapes = {key: tuple(v.shape) for key, v in head_variables.items()}
+                check_tensors(content.head_tensors, head_shapes, f"the head in {str(path)!r}")
+                for key, variable in head_variables.items():
+                    variable.assign(content.head_tensors[key])
+            for key, variable in variables.items():
+                variable.assign(content.tensors[key])
+        except BaseException:
+            self.delete(name)
+            self._set_active(before)
+            raise
+        if activate:
+            self._set_active(name)
+        return name
 
     def save_peft(
         self, name: str, path: str | Path, with_head: bool = True, **options: Any
@@ -128,3 +228,10 @@ class Exchange:
         from kzoo.adapters.interop.adapterhub_setup import load_setup
 
         return load_setup(self, path, activate, with_head)
+
+    def _trunk_facts(self) -> dict[str, Any]:
+        return {
+            "fingerprint": self.trunk_fingerprint(),
+            **self._model.trunk_facts(),
+            "origin": Path(self._model.origin).name,
+        }

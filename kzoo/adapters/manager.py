@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from kzoo.adapters.adaptable import Adaptable
 from kzoo.adapters.combining import Combination, Trained, combine
 from kzoo.adapters.composition import Block, Stack, compose, parse_composition
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.exchange import Exchange
-from kzoo.adapters.files import AdapterFile, check_tensors, read_adapter, write_adapter
 from kzoo.adapters.folding import Folded
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.backbones.trunk import fingerprint
@@ -253,91 +249,6 @@ class Adapters(Exchange):
         """sha256 of the trunk's weights, merged adapters taken out."""
         return fingerprint([self._folded.original(v) for v in self._model.trunk_variables])
 
-    def save(self, name: str, path: str | Path, with_head: bool = True) -> None:
-        """Writes one adapter, and by default the head it was trained with, as a folder.
-
-        Args:
-            name: Which adapter.
-            path: Folder to write; an existing adapter folder is replaced as a whole.
-            with_head: Save the head and the label names too.
-
-        Raises:
-            AdapterError: The name is not known, or `path` holds something else.
-        """
-        self._require(name)
-        target = Path(path)
-        foreign = target.exists() and not (target / "adapter_config.json").is_file()
-        if foreign and (not target.is_dir() or any(target.iterdir())):
-            raise AdapterError(
-                f"`path` {str(path)!r} exists and is no adapter folder; choose another."
-            )
-        head, head_variables = self._model.head_state() if with_head else (None, {})
-        write_adapter(
-            target,
-            AdapterFile(
-                name=name,
-                config=self._configs[name],
-                trunk=self._trunk_facts(),
-                tensors={k: np.asarray(v) for k, v in self.variables(name).items()},
-                head=head,
-                head_tensors={k: np.asarray(v) for k, v in head_variables.items()},
-            ),
-        )
-
-    def load(
-        self,
-        path: str | Path,
-        name: str | None = None,
-        activate: bool = True,
-        with_head: bool = True,
-    ) -> str:
-        """Adds a saved adapter.
-
-        Args:
-            path: Folder that `save` wrote.
-            name: Name to give it. Default: the one it was saved under.
-            activate: Make it the only active adapter.
-            with_head: Also take the saved head and label names, where there are any.
-
-        Returns:
-            The adapter's name.
-
-        Raises:
-            AdapterError: Another trunk (both fingerprints are named), files that do not fit, or a
-                taken name. The model is unchanged then.
-        """
-        content = read_adapter(path)
-        here = self.trunk_fingerprint()
-        if content.trunk.get("fingerprint", "") not in (here, None):  # None: converted
-            raise AdapterError(
-                f"The adapter in {str(path)!r} was trained on another trunk: fingerprint "
-                f"{content.trunk.get('fingerprint')} ({content.trunk.get('origin')}), this "
-                f"model's trunk is {here} ({self._model.origin})."
-            )
-        name = name or content.name
-        before = self._active
-        self.add(name, content.config, activate=False)
-        try:
-            variables = self.variables(name)
-            shapes = {key: tuple(v.shape) for key, v in variables.items()}
-            check_tensors(content.tensors, shapes, f"{str(path)!r}")
-            if with_head and content.head is not None:
-                self._model.accept_head(content.head)
-                _, head_variables = self._model.head_state()
-                head_shapes = {key: tuple(v.shape) for key, v in head_variables.items()}
-                check_tensors(content.head_tensors, head_shapes, f"the head in {str(path)!r}")
-                for key, variable in head_variables.items():
-                    variable.assign(content.head_tensors[key])
-            for key, variable in variables.items():
-                variable.assign(content.tensors[key])
-        except BaseException:
-            self.delete(name)
-            self._set_active(before)
-            raise
-        if activate:
-            self._set_active(name)
-        return name
-
     def summary(self, print_fn: Any = None) -> list[dict[str, Any]]:
         """Prints a table of the adapters and returns its rows.
 
@@ -393,13 +304,6 @@ class Adapters(Exchange):
         for name in self._configs:  # only what acts is trained
             self._model.sites.set_trainable(name, name in trained)
         self._model.adapters_changed()
-
-    def _trunk_facts(self) -> dict[str, Any]:
-        return {
-            "fingerprint": self.trunk_fingerprint(),
-            **self._model.trunk_facts(),
-            "origin": Path(self._model.origin).name,
-        }
 
     def _check_new(self, name: str) -> None:
         if not name or not all(c.isalnum() or c in "-_" for c in name):
