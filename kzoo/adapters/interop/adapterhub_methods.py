@@ -134,8 +134,12 @@ def _prefix(raw: Raw, layout: Layout) -> Raw:
         found["exclude"] = tuple(
             p.key for p in places if p.name == "cross_attention" and p.block not in left
         )
-    # Three networks there are one here, and tanh is the only function: else their results count.
-    found["projection"] = not raw["flat"] and function(raw["non_linearity"]) == "tanh" and not two
+    # Three networks there are one here, tanh is the only function, and the embedding is as wide as
+    # the keys: else what the network gives is taken.
+    dims = layout.dims
+    wide = dims is None or dims.hidden_dim == dims.num_kv_heads * dims.head_dim
+    plain = function(raw["non_linearity"]) == "tanh" and wide and not two
+    found["projection"] = plain and not raw["flat"]
     if not found["projection"]:
         del found["bottleneck"]
     return found

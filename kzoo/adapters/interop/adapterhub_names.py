@@ -28,6 +28,9 @@ class HubFamily:
         output: Site of what it calls the output projection.
         model_prefix: What stands before all modules in the library's own model classes. Default:
             HF's.
+        self_prefix: The library's name for the prefixes of self-attention, outside of encoders of
+            encoder-decoders.
+        no_prefix: Why prefixes are refused, where the library computes something else.
     """
 
     hosts: tuple[Mapping[str, str], ...]
@@ -35,6 +38,8 @@ class HubFamily:
     intermediate: str = "ffn_intermediate"
     output: str = "ffn_output"
     model_prefix: str | None = None
+    self_prefix: str = "self_prefix"
+    no_prefix: str | None = None
 
 
 _BLOCK = {"attention": "attention_adapters", "ffn": "output_adapters"}
@@ -50,7 +55,7 @@ HUB_FAMILIES: dict[str, HubFamily] = {
     "roberta": _BERT,
     "xlm-roberta": _BERT,
     "electra": _BERT,
-    "distilbert": HubFamily((_BLOCK,), ({"attention": "attention"},)),
+    "distilbert": HubFamily((_BLOCK,), ({"attention": "attention"},), self_prefix="self"),
     "gpt2": HubFamily((_BLOCK,), ({"attention": "attn"},)),
     "llama": _LLAMA,
     "mistral": _LLAMA,
@@ -74,6 +79,7 @@ HUB_FAMILIES: dict[str, HubFamily] = {
             },
         ),
         model_prefix="transformer",
+        no_prefix="AdapterHub counts a prefix in the positions of T5's keys and not of its queries",
     ),
 }
 

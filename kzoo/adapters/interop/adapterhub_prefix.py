@@ -28,15 +28,18 @@ def links(config: Any, raw: Raw, places: Sequence[Place], modules: HubModules) -
     """The tensors of all kinds of attention.
 
     Raises:
-        AdapterError: The sizes of the heads are not known.
+        AdapterError: The sizes of the heads are not known, or the library computes another
+            function in this family.
     """
     dims = modules.layout.dims
     if dims is None:
         raise AdapterError("A prefix in AdapterHub's format needs the model's sizes: pass `dims`.")
+    if modules.family.no_prefix is not None:
+        raise AdapterError(f"{modules.family.no_prefix}, which kzoo does not do.")
     standing = [place for place in places if place.site == "attention"]
     groups: dict[str, list[Place]] = {}
     for place in standing:
-        groups.setdefault(_location(place), []).append(place)
+        groups.setdefault(_location(place, modules), []).append(place)
     for location, own in groups.items():
         module = modules.prefixes(location)
         # Every attention of the model knows the whole pool, with or without a prefix of its own.
@@ -71,10 +74,10 @@ def links(config: Any, raw: Raw, places: Sequence[Place], modules: HubModules) -
             yield from rows_at(linear(modules.name, "gate"), config, gates, place.key)
 
 
-def _location(place: Place) -> str:
+def _location(place: Place, modules: HubModules) -> str:
     if place.name == "cross_attention":
         return "cross_prefix"
-    return "encoder_prefix" if place.key.startswith("encoder.") else "self_prefix"
+    return "encoder_prefix" if place.key.startswith("encoder.") else modules.family.self_prefix
 
 
 def _read_flat(shape: tuple[int, ...], arrays: Arrays) -> Arrays:
