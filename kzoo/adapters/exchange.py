@@ -82,6 +82,58 @@ class Exchange:
             AdapterError: Another trunk (both fingerprints are named), files that do not fit, or a
                 taken name. The model is unchanged then.
         """
+        content = self._read(path)
+        name = name or content.name
+        before = self._active
+        self.add(name, content.config, activate=False)
+        try:
+            # The head last of what can fail: it may take on the file's classes.
+            self._check(content, name, path)
+            if with_head and content.head is not None:
+                self._model.accept_head(content.head)
+            self._assign(content, name, path, with_head)
+        except BaseException:
+            self.delete(name)
+            self._set_active(before)
+            raise
+        if activate:
+            self._set_active(name)
+        return name
+
+    def swap(self, name: str, path: str | Path, with_head: bool = True) -> None:
+        """Puts a saved adapter's values in the place of an adapter's, without any retracing.
+
+        Compiled functions, optimizer and composition stay as they are, so that a server can go
+        from one adapter to the next between two batches.
+
+        Args:
+            name: Whose values to replace.
+            path: Folder that `save` wrote, of an adapter with the same configuration.
+            with_head: Take the head's values too, where there are any.
+
+        Raises:
+            AdapterError: Another trunk, configuration or other classes, or files that do not fit;
+                `load` takes those. Nothing has changed then.
+        """
+        self._require(name)
+        content = self._read(path)
+        mine, theirs = self._configs[name].model_dump(), content.config.model_dump()
+        if differing := [k for k in {**mine, **theirs} if mine.get(k) != theirs.get(k)]:
+            raise AdapterError(
+                f"The adapter in {str(path)!r} differs from `{name}` in "
+                f"{', '.join(f'`{key}`' for key in differing)}. Use load()."
+            )
+        self._check(content, name, path)
+        if with_head and content.head is not None:
+            facts, _ = self._model.head_state()
+            if facts != content.head:
+                raise AdapterError(
+                    f"The head in {str(path)!r} has other classes or pooling than this model. "
+                    "Use load(), or `with_head=False`."
+                )
+        self._assign(content, name, path, with_head)
+
+    def _read(self, path: str | Path) -> AdapterFile:
         content = read_adapter(path)
         here = self.trunk_fingerprint()
         if content.trunk.get("fingerprint", "") not in (here, None):  # None: converted
@@ -90,29 +142,21 @@ class Exchange:
                 f"{content.trunk.get('fingerprint')} ({content.trunk.get('origin')}), this "
                 f"model's trunk is {here} ({self._model.origin})."
             )
-        name = name or content.name
-        before = self._active
-        self.add(name, content.config, activate=False)
-        try:
-            variables = self.variables(name)
-            shapes = {key: tuple(v.shape) for key, v in variables.items()}
-            check_tensors(content.tensors, shapes, f"{str(path)!r}")
-            if with_head and content.head is not None:
-                self._model.accept_head(content.head)
-                _, head_variables = self._model.head_state()
-                head_shapes = {key: tuple(v.shape) for key, v in head_variables.items()}
-                check_tensors(content.head_tensors, head_shapes, f"the head in {str(path)!r}")
-                for key, variable in head_variables.items():
-                    variable.assign(content.head_tensors[key])
-            for key, variable in variables.items():
-                variable.assign(content.tensors[key])
-        except BaseException:
-            self.delete(name)
-            self._set_active(before)
-            raise
-        if activate:
-            self._set_active(name)
-        return name
+        return content
+
+    def _check(self, content: AdapterFile, name: str, path: str | Path) -> None:
+        shapes = {key: tuple(v.shape) for key, v in self.variables(name).items()}
+        check_tensors(content.tensors, shapes, f"{str(path)!r}")
+
+    def _assign(self, content: AdapterFile, name: str, path: str | Path, with_head: bool) -> None:
+        if with_head and content.head is not None:
+            _, head = self._model.head_state()
+            shapes = {key: tuple(v.shape) for key, v in head.items()}
+            check_tensors(content.head_tensors, shapes, f"the head in {str(path)!r}")
+            for key, variable in head.items():
+                variable.assign(content.head_tensors[key])
+        for key, variable in self.variables(name).items():
+            variable.assign(content.tensors[key])
 
     def save_peft(
         self, name: str, path: str | Path, with_head: bool = True, **options: Any

@@ -141,3 +141,26 @@ def test_inactive_adapters_are_not_trained(trained, reviews):
     assert all((a == np.asarray(b)).all() for a, b in zip(before, after, strict=True))
     moved = trained.adapters.variables("second").values()
     assert all(np.abs(np.asarray(v)).max() > 0 for v in moved)
+
+
+def test_swap_keeps_compiled_functions(trained, tiny_classifier, tmp_path):
+    trained.adapters.save("default", tmp_path / "a")
+    server = tiny_classifier("houlsby", labels=("neg", "pos"))
+    server.predict(TEXTS, verbose=0)
+    compiled = server.predict_function
+    traces = compiled.experimental_get_tracing_count()
+    server.adapters.swap("default", tmp_path / "a")
+    np.testing.assert_array_equal(
+        server.predict(TEXTS, verbose=0), trained.predict(TEXTS, verbose=0)
+    )
+    assert server.predict_function is compiled
+    assert compiled.experimental_get_tracing_count() == traces
+    before = server.predict(TEXTS, verbose=0)
+    trained.adapters.add("small", "houlsby[reduction_factor=8]")
+    trained.adapters.save("small", tmp_path / "small")
+    with pytest.raises(AdapterError, match="differs from `default` in `reduction_factor`"):
+        server.adapters.swap("default", tmp_path / "small")
+    other = tiny_classifier("houlsby", labels=("no", "yes"))
+    with pytest.raises(AdapterError, match="other classes"):
+        other.adapters.swap("default", tmp_path / "a")
+    np.testing.assert_array_equal(server.predict(TEXTS, verbose=0), before)
