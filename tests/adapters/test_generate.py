@@ -8,14 +8,8 @@ import pytest
 import kzoo
 from tests.families import make_tiny_backbone
 
-TASKS = {
-    "gpt2": "GPT2CausalLM",
-    "llama": "LlamaCausalLM",
-    "mistral": "MistralCausalLM",
-    "qwen2": "QwenCausalLM",
-    "qwen3": "Qwen3CausalLM",
-    "gemma": "GemmaCausalLM",
-}
+# The other decoders run in tests/conformance/test_matrix.py, eagerly; here decoding is compiled.
+TASKS = {"gpt2": "GPT2CausalLM", "qwen3": "Qwen3CausalLM"}
 METHODS = [
     "lora[targets=[query, value, attention_output, ffn_intermediate, ffn_output]]",
     "houlsby[reduction_factor=4]",
