@@ -220,7 +220,11 @@ def loaded(model, folder):
     return found
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings(
+    "ignore",
+    "error::kzoo.adapters.interop.InteropWarning",
+    "ignore:The head is not written",
+)
 def test_both_ways(pair, tmp_path):
     generator = torch.Generator().manual_seed(0)
     plain = pair.run_keras()

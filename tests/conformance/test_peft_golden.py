@@ -17,7 +17,9 @@ from kzoo.models.spec import HeadSpec, ModelSpec
 GOLDEN = Path(__file__).parent / "golden_peft"
 
 
-@pytest.mark.filterwarnings("ignore:The head is not written")
+@pytest.mark.filterwarnings(
+    "error::kzoo.adapters.interop.InteropWarning", "ignore:The head is not written"
+)
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
 def test_stored_adapters(name, tmp_path):
     folder = GOLDEN / name

@@ -85,7 +85,7 @@ def run(model, x):
         return model(torch.tensor(x)).numpy()
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore", "error::kzoo.adapters.interop.InteropWarning")
 def test_every_configuration(nets, tmp_path, capsys):
     generator = torch.Generator().manual_seed(0)
     known = set(peft_types())
