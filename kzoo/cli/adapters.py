@@ -36,7 +36,7 @@ def inspect_adapter(path: Folder, family: Family = None, as_json: Json = False) 
 def convert_adapter(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder to read.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write.")],
-    to: Annotated[str, typer.Option(help="kzoo or peft.")],
+    to: Annotated[str, typer.Option(help="kzoo, peft or adapterhub.")],
     family: Family = None,
     as_json: Json = False,
 ) -> None:

@@ -91,7 +91,7 @@ def test_wrong_words(kzoo, peft_folder, tmp_path):
     done = kzoo("adapters", "convert", peft_folder, tmp_path / "x", "--to", "peft")
     assert done.code == 2 and "already" in done.err
     done = kzoo("adapters", "convert", peft_folder, tmp_path / "x", "--to", "keras")
-    assert done.code == 2 and "--to must be one of kzoo, peft" in done.err
+    assert done.code == 2 and "--to must be one of kzoo, peft, adapterhub" in done.err
 
 
 def test_adapterhub_folders(kzoo, tmp_path, tiny_classifier):

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.interop.folders import InteropWarning, Tensors, read_json, read_tensors
+from kzoo.adapters.interop.peft_reader import Imported
+from kzoo.adapters.methods.full import FullConfig
 from kzoo.errors import AdapterError
 
 CONFIG_FILE = "head_config.json"
@@ -165,3 +168,44 @@ def _labels(ids: Any, count: int) -> list[str] | None:
     if labels == [f"LABEL_{number}" for number in range(count)]:
         return None
     return labels
+
+
+def with_pooler(found: Imported, head: Mapping[str, Any]) -> Imported:
+    """An adapter together with the first layer of its head, in the place of the pooler.
+
+    Args:
+        found: The adapter.
+        head: A head of two layers, the first with tanh and on the first token, as a pooler is.
+    """
+    parts = found.config.parts
+    number = len(parts)
+    start = "0." if number == 1 else ""
+    tensors = {start + key: value for key, value in found.tensors.items()}
+    keys = {start + key: value for key, value in found.facts["keys"].items()}
+    for ours in ("kernel", "bias"):
+        tensors[f"{number}.pooler.{ours}"] = head[f"dense_{ours}"]
+        keys[f"{number}.pooler.{ours}"] = f"the head's first {ours}"
+    config = parse_adapter([*parts, {"method": "full", "targets": ["pooler"]}])
+    return Imported(config, tensors, {**found.facts, "keys": keys})
+
+
+def without_pooler(
+    config: AdapterConfig, tensors: dict[str, Any], head: dict[str, Any]
+) -> tuple[AdapterConfig, dict[str, Any]]:
+    """The opposite: takes an adapter's own pooler off and puts it into `head`."""
+    parts = config.parts
+    own = [n for n, p in enumerate(parts) if isinstance(p, FullConfig) and p.targets == ("pooler",)]
+    if head["pooling"] != "pooler" or not own or len(parts) == 1:
+        return config, tensors
+    (number,) = own
+    for ours in ("kernel", "bias"):
+        head[f"dense_{ours}"] = tensors.pop(f"{number}.pooler.{ours}")
+    head |= {"pooling": "cls", "activation": "tanh"}
+    left = [n for n in range(len(parts)) if n != number]
+    moved = {}
+    for new, old in enumerate(left):
+        start = f"{new}." if len(left) > 1 else ""
+        for key, value in tensors.items():
+            if key.startswith(f"{old}."):
+                moved[start + key.partition(".")[2]] = value
+    return parse_adapter([parts[n] for n in left]), moved

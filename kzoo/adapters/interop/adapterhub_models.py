@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.adapters.config import parse_adapter
+from kzoo.adapters.interop.adapterhub_heads import with_pooler, without_pooler
 from kzoo.adapters.interop.adapterhub_reader import read_adapterhub
 from kzoo.adapters.interop.adapterhub_writer import write_adapterhub
 from kzoo.adapters.interop.folders import InteropWarning
@@ -44,7 +44,7 @@ def load_adapterhub(
     name = name or "".join(c if c.isalnum() or c in "-_" else "-" for c in found.facts["name"])
     head = _head_for(model, found, str(path)) if with_head else None
     if head and "dense_kernel" in head:
-        found = _with_pooler(found, head)
+        found = with_pooler(found, head)
     before = adapters.composition
     adapters.add(name, found.config, activate=False)
     try:
@@ -93,8 +93,8 @@ def save_adapterhub(
                 stacklevel=3,
             )
             head = None
-    if head is not None and head["pooling"] == "pooler":
-        config, tensors = _without_pooler(config, tensors, head)
+    if head is not None:
+        config, tensors = without_pooler(config, tensors, head)
     write_adapterhub(path, config, tensors, layout, name, head, base_model)
 
 
@@ -122,40 +122,6 @@ def _head_for(model: Any, found: Imported, where: str) -> Mapping[str, Any] | No
         stacklevel=5,
     )
     return None
-
-
-def _with_pooler(found: Imported, head: Mapping[str, Any]) -> Imported:
-    """The adapter together with the head's first layer, in the place of the pooler."""
-    parts = found.config.parts
-    number = len(parts)
-    start = "0." if number == 1 else ""
-    tensors = {start + key: value for key, value in found.tensors.items()}
-    keys = {start + key: value for key, value in found.facts["keys"].items()}
-    for ours in ("kernel", "bias"):
-        tensors[f"{number}.pooler.{ours}"] = head[f"dense_{ours}"]
-        keys[f"{number}.pooler.{ours}"] = f"the head's first {ours}"
-    config = parse_adapter([*parts, {"method": "full", "targets": ["pooler"]}])
-    return Imported(config, tensors, {**found.facts, "keys": keys})
-
-
-def _without_pooler(config: Any, tensors: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
-    """The opposite: moves a pooler of its own into the head."""
-    parts = config.parts
-    own = [n for n, p in enumerate(parts) if p.method == "full" and p.targets == ("pooler",)]
-    if not own or len(parts) == 1:
-        return config, tensors
-    (number,) = own
-    for ours in ("kernel", "bias"):
-        head[f"dense_{ours}"] = tensors.pop(f"{number}.pooler.{ours}")
-    head |= {"pooling": "cls", "activation": "tanh"}
-    left = [n for n in range(len(parts)) if n != number]
-    moved = {}
-    for new, old in enumerate(left):
-        start = f"{new}." if len(left) > 1 else ""
-        for key, value in tensors.items():
-            if key.startswith(f"{old}."):
-                moved[start + key.partition(".")[2]] = value
-    return parse_adapter([parts[n] for n in left]), moved
 
 
 def _take(model: Any, head: Mapping[str, Any], where: str) -> None:

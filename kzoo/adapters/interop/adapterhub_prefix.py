@@ -28,12 +28,10 @@ def links(config: Any, raw: Raw, places: Sequence[Place], modules: HubModules) -
     """The tensors of all kinds of attention.
 
     Raises:
-        AdapterError: The sizes of the heads are not known, or the library computes another
-            function in this family.
+        AdapterError: The library computes another function in this family.
     """
     dims = modules.layout.dims
-    if dims is None:
-        raise AdapterError("A prefix in AdapterHub's format needs the model's sizes: pass `dims`.")
+    assert dims is not None
     if modules.family.no_prefix is not None:
         raise AdapterError(f"{modules.family.no_prefix}, which kzoo does not do.")
     standing = [place for place in places if place.site == "attention"]

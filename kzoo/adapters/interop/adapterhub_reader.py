@@ -52,7 +52,8 @@ def read_adapterhub(
 
     Args:
         path: Folder with `adapter_config.json` and `adapter.safetensors` or `pytorch_adapter.bin`.
-        dims: Sizes of the trunk; prefixes need them. Default: as many as the files tell.
+        dims: Sizes of the trunk. Default: as many as the files tell, which is all but the number
+            of heads: prefixes then come as if there were one.
         layout: All modules of the model, where it is known, in place of `dims`.
         direft: Whether a ReFT without orthogonality was trained as DiReFT. The library does not
             write that down and loads DiReFT as NoReFT, another function; so does kzoo, with a
@@ -60,7 +61,8 @@ def read_adapterhub(
 
     Returns:
         Configuration, tensors, facts: `dialect`, `name`, `family`, `prefix`, `base_model`,
-        `version`; `head`, see `read_head`; `keys`: our key -> key in the file.
+        `version`; `heads_known`: whether the number of heads is that of the trunk; `head`, see
+        `read_head`; `keys`: our key -> key in the file.
 
     Raises:
         AdapterError: No such folder, a method or an option that kzoo does not have, or tensors
@@ -84,6 +86,7 @@ def read_adapterhub(
                 f"{where} is an adapter of the family {family!r}; this model is of "
                 f"{layout.family!r}."
             )
+    known = dims is not None or layout is not None
     if layout is None:
         layout = _layout(dims or _dims_of_file(facts, tensors, family), dims is not None)
     raws = _raws(facts, tensors, direft, where)
@@ -104,6 +107,7 @@ def read_adapterhub(
             "prefix": prefix,
             "base_model": facts.get("model_name"),
             "version": facts.get("version"),
+            "heads_known": known,
             "head": read_head(folder, family),
             "keys": keys,
         },
@@ -161,8 +165,7 @@ def _dims_of_file(facts: Mapping[str, Any], tensors: Tensors, family: str) -> Di
 
 
 def _layout(dims: Dims, known: bool) -> Layout:
-    found = layout_of(dims.places(), dims.family, dims)
-    return replace(found, complete=known, dims=dims if known else None)
+    return replace(layout_of(dims.places(), dims.family, dims), complete=known)
 
 
 # --- Tensors -------------------------------------------------------------------------------

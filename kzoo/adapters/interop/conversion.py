@@ -14,10 +14,11 @@ from kzoo.adapters.interop.hf_classes import hf_classes
 from kzoo.adapters.interop.layouts import Layout, Module, layout_of
 from kzoo.adapters.interop.peft_reader import read_peft
 from kzoo.adapters.interop.peft_writer import write_peft
+from kzoo.adapters.methods.prefix import PrefixConfig
 from kzoo.backbones.dims import Dims
 from kzoo.errors import AdapterError
 
-DIALECTS = ("kzoo", "peft")
+DIALECTS = ("kzoo", "peft", "adapterhub")
 
 
 def dialect_of(path: str | Path) -> str:
@@ -90,7 +91,7 @@ def convert(
     Args:
         source: A folder of kzoo, HF PEFT or AdapterHub.
         target: Folder to write.
-        to: `kzoo` or `peft`.
+        to: `kzoo`, `peft` or `adapterhub`; the last two from a folder of kzoo only.
         family: Family of the trunk, where the file does not tell it.
 
     Returns:
@@ -107,7 +108,10 @@ def convert(
         raise AdapterError(f"`source` {str(source)!r} is a folder of {to} already.")
     if dialect == "kzoo":
         content = read_adapter(source)
-        layout = _layout(content, family)
+        layout = _layout(content, family, to)
+        if to == "adapterhub":
+            _to_adapterhub(content, target, layout)
+            return inspect(target, layout.family)
         pooling = layout.hf.head.pooling if layout.hf is not None and layout.hf.head else None
         fits = content.head is not None and content.head["pooling"] == pooling
         head = dict(content.head_tensors) if fits else None
@@ -120,10 +124,16 @@ def convert(
             "The adapter starts from parts of the trunk's weights (`init` pissa or olora), which "
             "are not in the file. Load it with model.adapters.load_peft, and save it from there."
         )
-    if to == "peft":
+    heads = any(isinstance(p, PrefixConfig) and not p.projection for p in config.parts)
+    if heads and not facts.get("heads_known", True):
         raise AdapterError(
-            f"A folder of {dialect} becomes one of PEFT with a model only: "
-            "model.adapters.load_adapterhub, then model.adapters.save_peft."
+            "AdapterHub's file of a prefix does not say how many heads the trunk has. Load it with "
+            "model.adapters.load_adapterhub, and save it from there."
+        )
+    if to != "kzoo":
+        raise AdapterError(
+            f"A folder of {dialect} becomes one of {to} with a model only: "
+            f"model.adapters.load_{dialect}, then model.adapters.save_{to}."
         )
     write_adapter(
         target,
@@ -148,13 +158,36 @@ def _read(
 ) -> tuple[AdapterConfig, Tensors, dict[str, Any]]:
     if dialect == "peft":
         return read_peft(path, family)
+    from kzoo.adapters.interop.adapterhub_heads import with_pooler
     from kzoo.adapters.interop.adapterhub_reader import read_adapterhub
 
-    config, tensors, facts = read_adapterhub(path)
-    return config, tensors, {**facts, "head": None}  # its heads have other forms
+    found = read_adapterhub(path)
+    head = found.facts["head"]
+    if "dense_kernel" in head:
+        two = (head["pooling"], head["activation"]) == ("cls", "tanh")
+        if not two or found.facts["family"] != "bert":  # no pooler to be the first layer
+            return found.config, found.tensors, {**found.facts, "head": None}
+        found, head = with_pooler(found, head), {**head, "pooling": "pooler"}
+    tensors = {key: head[key] for key in ("kernel", "bias") if key in head}
+    names = {key: head.get(key) for key in ("labels", "pooling")}
+    return found.config, found.tensors, {**found.facts, **names, "head": tensors or None}
 
 
-def _layout(content: AdapterFile, family: str | None) -> Layout:
+def _to_adapterhub(content: AdapterFile, target: str | Path, layout: Layout) -> None:
+    from kzoo.adapters.interop.adapterhub_heads import without_pooler
+    from kzoo.adapters.interop.adapterhub_writer import write_adapterhub
+
+    head: dict[str, Any] | None = None
+    config, tensors = content.config, dict(content.tensors)
+    if content.head is not None and content.head["pooling"] in ("pooler", "cls"):
+        facts = {key: content.head[key] for key in ("pooling", "labels")}
+        head = {**content.head_tensors, **facts}
+        config, tensors = without_pooler(config, tensors, head)
+    base = content.trunk.get("origin")
+    write_adapterhub(target, config, tensors, layout, content.name, head, base)
+
+
+def _layout(content: AdapterFile, family: str | None, to: str) -> Layout:
     facts = content.trunk
     if "dims" in facts:
         dims = Dims(**facts["dims"])
@@ -162,7 +195,7 @@ def _layout(content: AdapterFile, family: str | None) -> Layout:
     if family is not None or facts.get("family") is not None:
         raise AdapterError(
             "The adapter's file does not have the sizes of its trunk. Load it into the model, and "
-            "write it with model.adapters.save_peft."
+            f"write it with model.adapters.save_{to}."
         )
     keys = dict.fromkeys(_place(key, content.config) for key in content.tensors)
     modules = {key: Module(key, (key,), "linear") for key in keys if key != "shared"}
@@ -173,10 +206,11 @@ def _head_facts(facts: dict[str, Any]) -> dict[str, Any] | None:
     if not facts.get("head"):
         return None
     head = hf_classes(str(facts["family"])).head
+    usual = head.pooling if head is not None else None
     return {
         "num_classes": int(np.asarray(facts["head"]["kernel"]).shape[1]),
         "labels": facts.get("labels"),
-        "pooling": head.pooling if head is not None else None,
+        "pooling": facts.get("pooling", usual),
     }
 
 
