@@ -127,12 +127,11 @@ def _head_for(model: Any, found: Imported, where: str) -> Mapping[str, Any] | No
 def _take(model: Any, head: Mapping[str, Any], where: str) -> None:
     classes = int(head["kernel"].shape[1])
     facts = {"pooling": head["pooling"], "num_classes": classes, "labels": head["labels"]}
-    _, variables = model.head_state()
-    width = int(variables["kernel"].shape[0])
-    if head["kernel"].shape[0] != width:
+    dims = layout_of_model(model).dims
+    width = dims.hidden_dim if dims is not None else len(head["kernel"])
+    if len(head["kernel"]) != width:
         raise AdapterError(
-            f"{where!r} does not fit: the head is {head['kernel'].shape[0]} wide, this model's "
-            f"{width}."
+            f"{where!r} does not fit: the head is {len(head['kernel'])} wide, this model's {width}."
         )
     model.accept_head(facts)
     _, variables = model.head_state()
