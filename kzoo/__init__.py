@@ -18,6 +18,7 @@ _WHERE = {
     "Model": "kzoo.models.base:Model",
     "TextClassifier": "kzoo.models.classifier:TextClassifier",
     "TextGenerator": "kzoo.models.generator:TextGenerator",
+    "Seq2SeqGenerator": "kzoo.models.seq2seq:Seq2SeqGenerator",
     "TextEncoder": "kzoo.retrieval.text_encoder:TextEncoder",
     **{
         block: f"kzoo.adapters.composition:{block}"

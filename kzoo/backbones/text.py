@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,15 @@ class TextProcessor:
         self.tokenizer.no_padding()  # published files carry their own padding and truncation
         self.tokenizer.no_truncation()
         self.special = int(self.tokenizer.num_special_tokens_to_add(is_pair=True))
-        opened = self.tokenizer.encode("a").special_tokens_mask
-        self._opening = bool(opened) and opened[0] == 1
+        opened = self.tokenizer.encode("a")
+        special = list(takewhile(bool, opened.special_tokens_mask))
+        opening = opened.ids[: len(special)]
+        self._opening = bool(opening)
         self.use_prompts(())
         self.pad_id = self._first_known(family.pad_tokens)
         self._decoder_start = self._first_known(family.decoder_start)
+        # What stands before a target's first word: </s> <s> in BART, <pad> in T5.
+        self.decoder_opening = (self._decoder_start, *opening)
 
     def _first_known(self, tokens: Sequence[str]) -> int:
         """Id of the first of these tokens that the vocabulary has, else 0."""
@@ -102,6 +107,11 @@ class TextProcessor:
                 + f". Received: {limit}"
             )
         return limit - virtual
+
+    @property
+    def limit(self) -> int:
+        """Longest row now: `max_tokens`, or less where an adapter takes positions."""
+        return self._limit
 
     @property
     def fingerprint(self) -> str:
@@ -190,6 +200,26 @@ class TextProcessor:
             every |= {"encoder_token_ids": token_ids, "encoder_padding_mask": mask}
             every |= self._decoder_inputs(token_ids, mask)
         return {name: every[name] for name in self.family.inputs}
+
+    def pad_decoder(
+        self, targets: EncodedTexts, rows: Sequence[int] | NDArray[np.int64], length: int
+    ) -> dict[str, IntArray]:
+        """The decoder's inputs for some rows, where it has texts of its own.
+
+        Args:
+            targets: A ragged batch of what the decoder gets, its start token included.
+            rows: Row numbers.
+            length: Tokens to pad to; at least the longest of the rows.
+
+        Returns:
+            `decoder_token_ids` and `decoder_padding_mask`, int32 (len(rows), length).
+        """
+        ids = np.full((len(rows), length), self.pad_id, "int32")
+        mask = np.zeros_like(ids)
+        for i, row in enumerate(rows):
+            own = targets.ids[targets.offsets[row] : targets.offsets[row + 1]]
+            ids[i, : len(own)], mask[i, : len(own)] = own, 1
+        return {"decoder_token_ids": ids, "decoder_padding_mask": mask}
 
     def _decoder_inputs(self, token_ids: IntArray, mask: IntArray) -> dict[str, IntArray]:
         first_virtual = min((p.first for p in self.prompts), default=np.iinfo("int32").max)

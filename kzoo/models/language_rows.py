@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +14,33 @@ from kzoo.backbones.text import EncodedTexts, IntArray, TextProcessor, TextRow, 
 
 @dataclass(frozen=True)
 class LanguageRows:
-    """A ragged batch for a causal language model.
+    """A ragged batch for a language model.
 
     Args:
-        encoded: Token ids, the end token included.
+        encoded: Token ids, the end token included; of an encoder-decoder, those of the encoder.
         labels: int32 (total,), the id that follows each token; 0 where it is not to be learned.
         weights: float32 (total,), 1 where the following token is to be learned: all of a text, or
             the completion of a (prompt, completion) pair.
+        targets: Token ids of the decoder of an encoder-decoder, which labels and weights are for.
     """
 
     encoded: EncodedTexts
     labels: IntArray
     weights: NDArray[np.float32]
+    targets: EncodedTexts | None = None
+
+    @property
+    def learned(self) -> EncodedTexts:
+        """The tokens that labels and weights are for."""
+        return self.encoded if self.targets is None else self.targets
 
 
 def language_rows(
-    text: TextProcessor, rows: Sequence[TextRow], end: int, vocabulary_size: int
+    text: TextProcessor,
+    rows: Sequence[TextRow],
+    end: int,
+    vocabulary_size: int,
+    prompts: Any = None,
 ) -> LanguageRows:
     """Tokenises texts, or pairs of prompt and completion.
 
@@ -40,10 +52,11 @@ def language_rows(
         rows: Texts or (prompt, completion) pairs.
         end: Id of the end token.
         vocabulary_size: Ids from here on are virtual.
+        prompts: As in `TextProcessor.tokenize`.
     """
     rows = check_rows(rows)
     pairs = bool(rows) and not isinstance(rows[0], str)
-    opened = text.tokenize([row[0] if pairs else row for row in rows])
+    opened = text.tokenize([row[0] if pairs else row for row in rows], prompts)
     closings: list[list[int]] = [[]] * len(rows)
     if pairs:
         encodings = text.tokenizer.encode_batch([r[1] for r in rows], add_special_tokens=False)
@@ -54,9 +67,9 @@ def language_rows(
         whole = np.concatenate([start, np.asarray([*closing, end], "int32")])
         learned = whole < vocabulary_size
         learned[: len(start) if pairs else 1] = False  # the first token follows nothing
-        truncated += len(whole) > text.max_tokens + 1
-        ids.append(whole[: text.max_tokens])
-        weights.append(learned[: text.max_tokens])
+        truncated += len(whole) > text.limit + 1
+        ids.append(whole[: text.limit])
+        weights.append(learned[: text.limit])
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype("int64")
     flat = np.concatenate(ids) if ids else np.zeros(0, "int32")
     learned = np.concatenate(weights) if weights else np.zeros(0, bool)

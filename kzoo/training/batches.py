@@ -34,6 +34,7 @@ def batches(
     few_shapes: bool = True,
     by_row: Mapping[str, NDArray[Any]] | None = None,
     by_token: Sequence[NDArray[Any]] = (),
+    targets: EncodedTexts | None = None,
 ) -> Any:
     """A dataset of (inputs, *columns) from tokenised texts.
 
@@ -49,14 +50,25 @@ def batches(
         few_shapes: A handful of padded lengths, for a step that XLA compiles anew for each. Where
             it does not, every length that occurs may be one, which pads almost nothing.
         by_row: Further inputs of the model by name, arrays of n rows.
-        by_token: Flat arrays with one value a token, as `encoded.ids`; they come behind the
-            columns as (batch, length), padded with 0.
+        by_token: Flat arrays with one value a token, as `encoded.ids` (`targets.ids`, where there
+            are targets); they come behind the columns as (batch, length), padded with 0.
+        targets: What the decoder of an encoder-decoder gets, n rows, padded for themselves.
+            Default: it gets the encoder's text.
 
     Returns:
         tf.data.Dataset with known cardinality; inputs are a dict of int32 (batch, length).
     """
     choose = choose_buckets if few_shapes else every_length
     buckets = choose(encoded.lengths, text.max_tokens)
+    # Few: every pair of two lengths is a shape.
+    target_buckets = (
+        ()
+        if targets is None
+        else choose_buckets(targets.lengths, text.max_tokens, most=2)
+        if few_shapes
+        else every_length(targets.lengths, text.max_tokens)
+    )
+    valued = encoded if targets is None else targets
     epoch = first_epoch
     further = dict(by_row or {})
 
@@ -73,8 +85,11 @@ def batches(
                 **text.pad(encoded, rows, length),
                 **{name: values[rows] for name, values in further.items()},
             }
+            if targets is not None:
+                length = bucket_for(int(targets.lengths[rows].max()), target_buckets)
+                inputs |= text.pad_decoder(targets, rows, length)
             others = [column[rows] for column in columns]
-            others += [_padded(values, encoded.offsets, rows, length) for values in by_token]
+            others += [_padded(values, valued.offsets, rows, length) for values in by_token]
             yield (inputs, *others) if others else inputs
 
     inputs = {name: tf.TensorSpec((None, None), tf.int32) for name in text.family.inputs}

@@ -98,6 +98,7 @@ def _saved(path: Path) -> Any:
     import kzoo.distillation.distiller
     import kzoo.models.classifier
     import kzoo.models.generator
+    import kzoo.models.seq2seq
     import kzoo.retrieval.text_encoder  # noqa: F401
 
     if not path.is_file():

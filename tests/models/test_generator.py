@@ -13,21 +13,9 @@ from kzoo.models.generator import TextGenerator
 from kzoo.models.language_rows import language_rows
 from kzoo.models.spec import ModelSpec
 from tests.families import make_tiny_backbone
+from tests.models.letters import LETTERS, letter_tokenizer
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz "
 PAIRS = [("one two", " three"), ("red green", " blue"), ("cat dog", " bird")]
-
-
-def letter_tokenizer():
-    import tokenizers
-
-    vocabulary = {"<|endoftext|>": 0, **{letter: i + 1 for i, letter in enumerate(LETTERS)}}
-    model = tokenizers.models.WordLevel(vocabulary, unk_token="<|endoftext|>")
-    tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
-    tokenizer.decoder = tokenizers.decoders.Fuse()
-    tokenizer.add_special_tokens(["<|endoftext|>"])
-    return tokenizer.to_str()
 
 
 def make_generator(family="gpt2", adapter=None, **changes):
