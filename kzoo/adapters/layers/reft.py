@@ -78,7 +78,9 @@ class ReftLayer(AdapterLayer):
 
     def apply(self, inner: Function, x: Any) -> Any:
         """x: `(args, kwargs)` of the block."""
-        (states, *_), kwargs = x
+        args, kwargs = x
+        # BART calls its decoder blocks with names only.
+        states = args[0] if args else kwargs["decoder_sequence"]
         y = inner(x)
         h = y[0] if isinstance(y, (tuple, list)) else y
         first, last = self.positions(states, kwargs)
