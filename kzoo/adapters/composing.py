@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -41,6 +41,9 @@ def around(node: str | Block, layers: Layers, inner: Function, ids: RowIds) -> F
     if not any(layers.get(name) for name in node.names()):
         return inner
     if isinstance(node, Stack):
+        steps = _before_norm(node, layers)
+        if steps is not None:
+            return lambda x: inner(_through(steps, inner, x))
         for child in node.children:
             inner = around(child, layers, inner, ids)
         return inner
@@ -56,6 +59,45 @@ def around(node: str | Block, layers: Layers, inner: Function, ids: RowIds) -> F
         return lambda x: _sliced(functions, node.splits, x, axis=1)
     assert isinstance(node, BatchSplit)
     return lambda x: _sliced(functions, node.batch_sizes, x, axis=0)
+
+
+Step = Callable[[Function, Any], Any]  # (norm, its input) to another input
+
+
+def _before_norm(node: str | Block, layers: Layers) -> list[Step] | None:
+    """What a stack does to the input of a norm, if all of it is norm(something).
+
+    Such adapters share the norm: norm(t_b(t_a(x))). One around the other, b would run a's part
+    twice.
+    """
+    if not any(layers.get(name) for name in ([node] if isinstance(node, str) else node.names())):
+        return []
+    if isinstance(node, Stack):
+        steps = [_before_norm(child, layers) for child in node.children]
+        return None if None in steps else [step for own in steps for step in own or ()]
+    names = [node] if isinstance(node, str) else node.children
+    own: list[Any] = [layer for name in names for layer in layers.get(name, ())]
+    if not all(getattr(layer, "precedes_norm", False) for layer in own):
+        return None
+    if isinstance(node, str):
+        return [partial(_added, [layer], None) for layer in own]
+    if isinstance(node, Fuse) and layers.get(node.fusion):
+        return [partial(_added, own, layers[node.fusion][0])]
+    return None
+
+
+def _through(steps: Sequence[Step], norm: Function, x: Any) -> Any:
+    for step in steps:
+        x = step(norm, x)
+    return x
+
+
+def _added(children: Sequence[Any], fusion: Any, norm: Function, x: Any) -> Any:
+    """The sum that one bottleneck, or several under a fusion, hand to the norm."""
+    first = children[0]
+    opened = first.open(norm, x)
+    deltas = [child.delta(opened.u) for child in children]
+    return first.added(opened, fusion.fuse(opened.u, deltas) if fusion else deltas[0])
 
 
 def _fused(node: Fuse, layers: Layers, inner: Function) -> Function:

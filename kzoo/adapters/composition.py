@@ -76,7 +76,11 @@ class Block(BaseModel):
 
 
 class Stack(Block):
-    """One around the other, the first innermost: f_b(f_a)."""
+    """One around the other, the first innermost: f_b(f_a).
+
+    Bottlenecks that run the block's norm twice (Pfeiffer's) are f(x) = norm(t(x)) and share it, as
+    in AdapterHub: norm(t_b(t_a(x))).
+    """
 
     holds = ("Stack", "Average", "Split", "BatchSplit", "Fuse", "PerRow", "Parallel")
 

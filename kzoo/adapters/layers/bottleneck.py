@@ -135,8 +135,23 @@ class BottleneckLayer(AdapterLayer):
             residual = total if config.residual_before_ln == "post_add" else y
         return Opened(y, residual, late=None if norm is None else h, norm=norm)
 
+    @property
+    def precedes_norm(self) -> bool:
+        """Whether it is the norm of something: norm(added(...)), so that a stack can share it."""
+        return self.at_norm and self.config.original_ln_after  # type: ignore[no-any-return]
+
     def close(self, opened: Opened, delta: Any) -> Any:
         """Runs what stands behind A.
+
+        Args:
+            opened: What `open` gave.
+            delta: A(u), or what stands for it.
+        """
+        out = self.added(opened, delta)
+        return out if opened.norm is None else opened.norm(out)
+
+    def added(self, opened: Opened, delta: Any) -> Any:
+        """A(u) and the residuals, before a norm that runs last.
 
         Args:
             opened: What `open` gave.
@@ -148,9 +163,7 @@ class BottleneckLayer(AdapterLayer):
         if self.config.ln_after:
             delta = _normalised(delta, self.norm_after_gamma, self.norm_after_beta)
         out = delta if early else delta + opened.residual
-        if opened.late is not None:
-            out = out + opened.late
-        return out if opened.norm is None else opened.norm(out)
+        return out if opened.late is None else out + opened.late
 
     def apply(self, inner: Function, x: Any) -> Any:
         """See the class."""

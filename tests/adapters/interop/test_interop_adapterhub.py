@@ -1,5 +1,7 @@
 """AdapterHub's folders: its own files give its own hidden states, and ours have its keys."""
 
+import json
+import shutil
 import warnings
 
 import numpy as np
@@ -101,8 +103,6 @@ def test_written_parametrisation_is_torchs(golden):
 
 def test_lost_orthogonality_is_computed_as_it_is(golden, tmp_path):
     """Weight decay turns the signs on the diagonal into zeros: the library then drops a row."""
-    import shutil
-
     from safetensors.numpy import load_file, save_file
 
     shutil.copytree(GOLDEN / "loreft", tmp_path / "a")
@@ -136,9 +136,16 @@ def test_fusion(golden):
     np.testing.assert_allclose(hidden_states(backbone, adapters), EXPECTED["fusion"], atol=1e-5)
 
 
-def test_other_compositions(tmp_path):
-    import json
+def test_stack(golden, tmp_path):
+    """Pfeiffer's adapters share the norm of their block; one around the other, they would not."""
+    backbone, adapters = golden
+    shutil.copytree(GOLDEN / "fusion", tmp_path / "setup")
+    shutil.copy(GOLDEN / "setup" / "adapter_setup.json", tmp_path / "setup")
+    assert adapters.load_adapterhub_setup(tmp_path / "setup") == kzoo.Stack("b", "a")
+    np.testing.assert_allclose(hidden_states(backbone, adapters), EXPECTED["setup"], atol=1e-5)
 
+
+def test_other_compositions(tmp_path):
     from kzoo.adapters.interop.adapterhub_setup import read_setup
 
     assert read_setup(GOLDEN / "setup") == kzoo.Stack("b", "a")
@@ -166,8 +173,6 @@ def test_other_compositions(tmp_path):
 
 
 def test_a_broken_setup_changes_nothing(golden, tmp_path):
-    import shutil
-
     backbone, adapters = golden
     shutil.copytree(GOLDEN / "fusion", tmp_path / "setup")
     (tmp_path / "setup" / "a,b" / "model_adapter_fusion.safetensors").unlink()
