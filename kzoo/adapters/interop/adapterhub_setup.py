@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kzoo.adapters.composition import Block, Fuse, parse_composition
+from kzoo.adapters.composition import Block, Fuse, Stack, parse_composition
+from kzoo.adapters.config import AdapterConfig
 from kzoo.adapters.interop.adapterhub_links import FUSION, rows_at
 from kzoo.adapters.interop.adapterhub_names import HubModules
 from kzoo.adapters.interop.adapterhub_reader import prefix_of
 from kzoo.adapters.interop.folders import InteropWarning, Tensors, read_json, read_tensors
 from kzoo.adapters.interop.layouts import Layout
+from kzoo.adapters.methods.bottleneck import BottleneckConfig
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.errors import AdapterError
 
@@ -70,6 +72,12 @@ def _block(data: Any) -> Any:
     if kind not in _OPTIONS:
         raise AdapterError(f"The composition {kind!r} cannot be read: {', '.join(_OPTIONS)} can.")
     if kind == "Average":  # the library has divided by the sum already, if it was to
+        warnings.warn(
+            f"Average: the library divides what it computes by {len(data['children'])} once more, "
+            "residual included; kzoo computes the weighted mean.",
+            InteropWarning,
+            stacklevel=2,
+        )
         options = {**options, "normalize": False}
     children = [_block(child) for child in data["children"]]
     return {"type": kind, "children": children, **options}
@@ -154,6 +162,7 @@ def load_setup(adapters: Any, path: str | Path, activate: bool, with_head: bool)
             added.append(
                 adapters.load_adapterhub(folder / name, name, activate=False, with_head=with_head)
             )
+        _check_order(composition, adapters.configs)
         for fuse in _fuses(composition):
             own, facts = _fusion_of(folder, fuse.children)
             added.append(adapters.add_fusion(*facts.adapters, name=fuse.fusion, **facts.options))
@@ -175,6 +184,27 @@ def _leaves(composition: str | Block) -> list[str]:
     if not isinstance(composition, Block):
         return [composition]
     return [name for child in composition.children for name in _leaves(child)]
+
+
+def _check_order(composition: str | Block, configs: Mapping[str, AdapterConfig]) -> None:
+    """The library holds all bottlenecks of a part in one place; here there are two.
+
+    Raises:
+        AdapterError: A stack in which they would act in another order.
+    """
+    if not isinstance(composition, Block):
+        return
+    for child in composition.children:
+        _check_order(child, configs)
+    if not isinstance(composition, Stack):
+        return
+    parts = [part for name in _leaves(composition) for part in configs[name].parts]
+    forms = [part.original_ln_before for part in parts if isinstance(part, BottleneckConfig)]
+    if forms != sorted(forms):
+        raise AdapterError(
+            "The stack has an adapter with `original_ln_before` below one without it. They act in "
+            "the opposite order here, which is another function."
+        )
 
 
 def _fuses(composition: str | Block) -> list[Fuse]:

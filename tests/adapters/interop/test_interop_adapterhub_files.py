@@ -436,3 +436,24 @@ def test_dora_of_adapterhub_merges(adapters):
     adapters.delete("a")
     with pytest.raises(AdapterError, match="`dora_dialect` adapterhub goes neither"):
         parse_adapter("dora[dora_dialect=adapterhub,train_bias=lora_only]")
+
+
+# --- Without a model -----------------------------------------------------------------------
+
+
+def test_converted_to_kzoo_and_back(tmp_path):
+    from kzoo.adapters.interop.conversion import convert
+
+    found = convert(GOLDEN / "head_two_layers", tmp_path / "k", "kzoo")
+    assert found["methods"] == ["ia3", "full"] and found["head"] == 3
+    model = golden_classifier()
+    model.adapters.load(tmp_path / "k")
+    np.testing.assert_allclose(np.asarray(model(inputs())), EXPECTED["head_two_layers"], atol=1e-5)
+    model.adapters.save("a", tmp_path / "own")  # knows the sizes of its trunk
+    found = convert(tmp_path / "own", tmp_path / "hub", "adapterhub")
+    assert found["dialect"] == "adapterhub" and found["head"] == 3
+    again = golden_classifier()
+    again.adapters.load_adapterhub(tmp_path / "hub")
+    np.testing.assert_allclose(np.asarray(again(inputs())), EXPECTED["head_two_layers"], atol=1e-5)
+    with pytest.raises(AdapterError, match="how many heads the trunk has"):
+        convert(GOLDEN / "prefix_flat", tmp_path / "p", "kzoo")
