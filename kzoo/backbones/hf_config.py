@@ -122,7 +122,10 @@ def _deberta(facts: Facts) -> dict[str, Any]:
 
 def _t5(facts: Facts) -> dict[str, Any]:
     gated = str(facts["feed_forward_proj"]).startswith("gated-")
-    return {"use_gated_activation": gated}
+    # T5 1.1's logits are not scaled. Its files say so by `tie_word_embeddings: false`; those that
+    # transformers 5 writes say `true` and have a key of their own.
+    scaled = facts["tie_word_embeddings"] and facts["scale_decoder_outputs"]
+    return {"use_gated_activation": gated, "tie_embedding_weights": scaled}
 
 
 def _vit(facts: Facts) -> dict[str, Any]:
@@ -292,9 +295,13 @@ _CONFIGS: dict[str, HFConfig] = {
             "intermediate_dim": "d_ff",
             "key_value_dim": "d_kv",
             "dropout": "dropout_rate",
-            "tie_embedding_weights": "tie_word_embeddings",
         },
-        {"dropout_rate": 0.1, "tie_word_embeddings": True, "feed_forward_proj": "relu"},
+        {
+            "dropout_rate": 0.1,
+            "tie_word_embeddings": True,
+            "scale_decoder_outputs": True,
+            "feed_forward_proj": "relu",
+        },
         {"relative_attention_num_buckets": 32, "relative_attention_max_distance": 128},
         (("num_layers", "num_decoder_layers"),),
         _t5,
