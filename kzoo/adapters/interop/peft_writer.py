@@ -279,6 +279,11 @@ def without_base_changes(
 
     PEFT would redo the initialisation on loading and change the model's weights by it.
     """
+    if getattr(config, "rescales_bias", False):
+        raise AdapterError(
+            "`dora_dialect` adapterhub is another function than PEFT's DoRA: it rescales biases, "
+            "and its norm does not know alpha."
+        )
     if not getattr(config, "from_weights", False):
         return config, tensors
     if getattr(config, "use_dora", False):

@@ -424,12 +424,14 @@ def test_networks_of_prefixes_that_kzoo_has_not(changed, tmp_path):
         np.testing.assert_allclose(found, expected[:, i], atol=1e-6)
 
 
-def test_dora_of_adapterhub_merges(adapters):
+def test_dora_of_adapterhub(adapters, tmp_path):
     """W' = (m / |W + A B|) (W + s A B), and the bias times the same."""
     adapters.load_adapterhub(GOLDEN / "dora")
     assert adapters.configs["a"].dora_dialect == "adapterhub"
     backbone = adapters._model.model
     before = np.asarray(backbone(inputs())["sequence_output"])
+    with pytest.raises(AdapterError, match="another function than PEFT's DoRA"):
+        adapters.save_peft("a", tmp_path / "peft")
     adapters.merge("a")
     np.testing.assert_allclose(np.asarray(backbone(inputs())["sequence_output"]), before, atol=1e-5)
     adapters.unmerge("a")
