@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from families import VOCABULARY, make_tiny_backbone
+from families import FAMILY_NAMES, VOCABULARY, make_tiny_backbone
 
+from kzoo.adapters.matrix import listed_methods
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.families import family_named
 from kzoo.backbones.loading import Trunk
+from kzoo.errors import AdapterError
 from kzoo.models.classifier import TextClassifier
 from kzoo.models.spec import ModelSpec
 
@@ -30,13 +32,17 @@ def letters():
     return tokenizer.to_str()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_classifier(name, tmp_path):
+def make_classifier(name):
     family, backbone = family_named(name), make_tiny_backbone(name)
     architecture = Architecture.of_built(backbone, family)
     architecture.apply(backbone, family)
     trunk = Trunk(backbone, family, architecture, letters(), "tiny")
-    model = TextClassifier(trunk, ModelSpec(recipe="tiny", max_tokens=16, num_classes=2))
+    return TextClassifier(trunk, ModelSpec(recipe="tiny", max_tokens=16, num_classes=2))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_classifier(name, tmp_path):
+    model = make_classifier(name)
     x = model.text.encode(TEXTS)
     plain = np.asarray(model(x))
     # More padding, and what stands in it, change nothing.
@@ -58,3 +64,33 @@ def test_classifier(name, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     np.testing.assert_array_equal(np.asarray(again(x)), trained)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILY_NAMES if name != "vit"])
+def test_every_method_comes_back_from_a_keras_file(name, tmp_path):
+    """All methods of a family in one file; each acts afterwards as it did before."""
+    model = make_classifier(name)
+    rng = np.random.default_rng(0)
+    kept = {}
+    fitting = {m: f"{m}[num_virtual_tokens=3]" for m in ("prompt", "ptuning", "mpt")}
+    fitting["tokens"] = "tokens[indices=[7, 8]]"  # a and b
+    for number, (method, spec) in enumerate({**listed_methods(), **fitting}.items()):
+        try:
+            model.adapters.add(f"a{number}", spec, activate=False)
+        except AdapterError:  # tests/conformance/test_matrix.py knows which
+            continue
+        for variable in model.sites.trainable(f"a{number}"):
+            variable.assign(np.asarray(variable) + rng.normal(0, 0.3, variable.shape))
+        kept[f"a{number}"] = method
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    assert list(again.adapters) == list(kept)
+    plain = np.asarray(model(model.text.encode(TEXTS)))
+    for adapter, method in kept.items():
+        outputs = []
+        for either in (model, again):
+            either.adapters.activate(adapter)
+            outputs.append(np.asarray(either(either.text.encode(TEXTS))))
+        np.testing.assert_array_equal(outputs[1], outputs[0], err_msg=method)
+        assert np.abs(outputs[0] - plain).max() > 1e-6, method
+    assert len(kept) > 25
