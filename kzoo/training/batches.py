@@ -60,15 +60,10 @@ def batches(
     """
     choose = choose_buckets if few_shapes else every_length
     buckets = choose(encoded.lengths, text.max_tokens)
-    # Few: every pair of two lengths is a shape.
-    target_buckets = (
-        ()
-        if targets is None
-        else choose_buckets(targets.lengths, text.max_tokens, most=2)
-        if few_shapes
-        else every_length(targets.lengths, text.max_tokens)
-    )
     valued = encoded if targets is None else targets
+    target_buckets = every_length(valued.lengths, text.max_tokens)
+    if few_shapes:  # every pair of two lengths is a shape
+        target_buckets = choose_buckets(valued.lengths, text.max_tokens, most=2)
     epoch = first_epoch
     further = dict(by_row or {})
 

@@ -45,6 +45,12 @@ def test_rows_of_texts_and_pairs():
     rows = language_rows(model.text, ["a" * 50], model.end, 60)
     assert (len(rows.encoded.ids), rows.encoded.truncated) == (20, 1)
     assert model.end not in rows.encoded.ids
+    # A shifted prefix takes positions, of which GPT-2 has a table.
+    model.adapters.add("p", "prefix[num_virtual_tokens=3,shift_positions=true]")
+    rows = language_rows(model.text, ["a" * 50], model.end, 60)
+    assert len(rows.encoded.ids) == 17
+    with pytest.raises(InputError, match="more than `max_tokens` 17"):
+        model.generate(["a" * 10], max_new_tokens=8)
 
 
 def greedy(model, prompt, steps):

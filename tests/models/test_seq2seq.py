@@ -195,6 +195,13 @@ def test_prompts_stand_before_the_source_only():
     model.compile(keras.optimizers.Adam(5e-2), jit_compile=False)
     losses = model.fit(PAIRS, epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
+    model.adapters.add("other", "lora[r=2]")
+    model.adapters.activate(kzoo.PerRow("default", "other"))
+    (batch,) = model.prepare(PAIRS, adapter_names=["other", "default", "__base__"])
+    opened = np.asarray(batch[0]["encoder_token_ids"])[:, 0] == SIZE
+    assert opened.tolist() == [False, True, False]
+    with pytest.raises(InputError, match="runs one composition"):
+        model.generate(SOURCES)
 
 
 def test_errors():
