@@ -219,7 +219,7 @@ def links(config: AdapterConfig, raw: Raw, modules: HubModules) -> list[Link]:
         return list(_bottleneck(config, places, modules))
     if isinstance(config, (Ia3Config, LoraConfig)):
         rows = _IA3 if isinstance(config, Ia3Config) else _LORA
-        if adapterhub_fused.is_vera(raw):
+        if isinstance(config, LoraConfig) and adapterhub_fused.is_vera(raw):
             return list(adapterhub_fused.vera(config, places, modules))
         return list(adapterhub_fused.by_module(rows, config, places, modules))
     if isinstance(config, PrefixConfig):

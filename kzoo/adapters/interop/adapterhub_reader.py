@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,10 @@ def read_adapterhub(
             that do not fit; the first missing and unexpected keys are named.
     """
     folder = Path(path)
-    facts = modern(read_json(folder / CONFIG_FILE))
     where = str(folder)
+    written = read_json(folder / CONFIG_FILE)
+    with _any_type(where):
+        facts = modern(written)
     if not isinstance(facts.get("config"), Mapping) or "model_type" not in facts:
         raise AdapterError(
             f"{where}: {CONFIG_FILE} has no `config` and `model_type`; it is not AdapterHub's."
@@ -87,11 +90,12 @@ def read_adapterhub(
                 f"{layout.family!r}."
             )
     known = dims is not None or layout is not None
-    if layout is None:
-        layout = _layout(dims or _dims_of_file(facts, tensors, family), dims is not None)
-    raws = _raws(facts, tensors, direft, where)
+    with _any_type(where):
+        if layout is None:
+            layout = _layout(dims or _dims_of_file(facts, tensors, family), dims is not None)
+        raws = _raws(facts, tensors, direft, where)
+        configs = [parse_adapter(read_method(raw, layout)) for raw in raws]
     modules = HubModules(layout, name)
-    configs = [parse_adapter(read_method(raw, layout)) for raw in raws]
     wanted = [links(c, raw, modules) for c, raw in zip(configs, raws, strict=True)]
     prefix = prefix_of(tensors, [key for own in wanted for link in own for key in link.theirs])
     ours, keys = _taken(tensors, wanted, prefix, where)
@@ -114,6 +118,19 @@ def read_adapterhub(
     )
 
 
+@contextmanager
+def _any_type(where: str) -> Iterator[None]:
+    """A file may hold values of any type."""
+    try:
+        yield
+    except AdapterError:
+        raise
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise AdapterError(
+            f"{where}: {CONFIG_FILE} has a value of a wrong type: {error}"
+        ) from error
+
+
 def _raws(facts: Mapping[str, Any], tensors: Tensors, direft: bool | None, where: str) -> list[Raw]:
     """The configurations of all parts, complete."""
     whole = facts["config"]
@@ -131,7 +148,7 @@ def _raws(facts: Mapping[str, Any], tensors: Tensors, direft: bool | None, where
                     f"{where}: NoReFT or DiReFT? The library does not write down which, and loads "
                     "both as NoReFT; so does kzoo. Pass `direft=True` if it was trained as DiReFT.",
                     InteropWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
         # Of version 1, where task adapters say that they have one and have none.
         inverse = any("invertible_adapters." in key for key in tensors)
@@ -141,7 +158,7 @@ def _raws(facts: Mapping[str, Any], tensors: Tensors, direft: bool | None, where
         warnings.warn(
             f"{where}: {CONFIG_FILE} has keys that kzoo leaves aside: {', '.join(strange)}",
             InteropWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return raws
 

@@ -177,7 +177,8 @@ def completed(raw: Mapping[str, Any]) -> tuple[Raw, list[str]]:
     """
     words = words_of(raw)
     unknown = sorted(set(raw) - {key.theirs for key in words} - OLD)
-    whole = {key.theirs: key.default for key in words} | dict(raw)
+    usual = {key.theirs: key.default for key in words}
+    whole = usual | {key: usual.get(key) if v is None else v for key, v in raw.items()}
     for key in words:
         if key.role == "fixed" and whole[key.theirs] not in (key.default, None):
             raise AdapterError(

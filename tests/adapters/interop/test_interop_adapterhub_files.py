@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import warnings
 import zipfile
 
 import numpy as np
@@ -178,6 +179,25 @@ def test_unknown_keys_are_named(changed):
     folder = changed("lora", {"future": 1})
     with pytest.warns(InteropWarning, match="leaves aside: future"):
         read_adapterhub(folder)
+
+
+@pytest.mark.parametrize("value", ["x", [], {}, -1, 3.5, True])
+@pytest.mark.parametrize("name", ["seq_bn_inv", "lora", "prefix_mlp", "prompt", "loreft"])
+def test_values_of_any_type_are_refused_or_read(changed, name, value):
+    folder = changed(name)
+    path = folder / "adapter_config.json"
+    facts = json.loads(path.read_text())
+    outcomes = set()
+    for key in facts["config"]:
+        path.write_text(json.dumps(facts | {"config": facts["config"] | {key: value}}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                read_adapterhub(folder)
+                outcomes.add("read")
+            except AdapterError:
+                outcomes.add("refused")
+    assert "refused" in outcomes
 
 
 def test_nothing_in_a_pickle_is_run(tmp_path, changed):
