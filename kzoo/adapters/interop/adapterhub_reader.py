@@ -220,12 +220,13 @@ def _taken(
 ) -> tuple[Tensors, dict[str, str]]:
     """Our tensors, and where each of them came from."""
     every = [link for own in wanted for link in own]
-    needed = [prefix + key for link in every for key in link.theirs]
-    spare = {prefix + key for link in every for keys in (*link.also, *link.unused) for key in keys}
+    needed = dict.fromkeys(prefix + key for link in every for key in link.theirs)
+    copies = [keys for link in every for keys in (*link.also, *link.unused)]
+    known = {*needed, *(prefix + key for keys in copies for key in keys)}
     problems = []
-    if missing := [key for key in dict.fromkeys(needed) if key not in tensors]:
+    if missing := [key for key in needed if key not in tensors]:
         problems.append(f"missing {missing[:3]} ({len(missing)} in all)")
-    if unexpected := [key for key in tensors if key not in spare and key not in set(needed)]:
+    if unexpected := [key for key in tensors if key not in known]:
         problems.append(f"unexpected {unexpected[:3]} ({len(unexpected)} in all)")
     if problems:
         raise AdapterError(f"{where} does not fit: " + "; ".join(problems))
