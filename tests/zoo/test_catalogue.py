@@ -11,11 +11,19 @@ from kzoo.errors import RecipeError
 
 ENTRIES = [
     "bert-adapter",
+    "bert-compacter",
     "bert-full",
+    "bert-fusion",
     "bert-houlsby",
+    "bert-ia3",
     "bert-linear",
     "bert-lora",
+    "bert-mam",
+    "bert-prefix",
+    "bert-prompt",
+    "bert-ptuning",
     "bert-tiny-student",
+    "bert-unipelt",
     "minilm-encoder",
 ]
 
@@ -38,6 +46,21 @@ def test_card_counts_equal_the_built_model(name, minilm_folder):
         trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
         assert card["trainable_parameters"] + head == trainable
     assert model.spec.training.model_dump() == card["training"]
+
+
+@pytest.mark.parametrize(
+    ("name", "total"),
+    [
+        ("gpt2-lora", 124_439_808),
+        ("t5-adapter", 60_506_624),
+        ("llama-lora", 1_235_814_400),
+        ("qwen-lora", 596_049_920),
+    ],
+)
+def test_cards_of_what_is_not_installed_have_the_published_counts(name, total):
+    card = kzoo.info(name)
+    assert card["total_parameters"] - card["trainable_parameters"] == total
+    assert card["installed"] is None
 
 
 def test_student_is_cut_from_the_trunk(minilm_folder):
