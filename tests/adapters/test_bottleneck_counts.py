@@ -4,6 +4,7 @@ import math
 
 import pytest
 from families import make_tiny_backbone
+from published import BERT_BASE
 
 from kzoo.adapters import parse_adapter
 from kzoo.adapters.injection import Sites
@@ -41,16 +42,7 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def bert_base():
-    return Dims(
-        num_layers=12,
-        hidden_dim=768,
-        intermediate_dim=3072,
-        num_heads=12,
-        vocabulary_size=30522,
-        max_sequence_length=512,
-        num_segments=2,
-        pooler=True,
-    )
+    return BERT_BASE
 
 
 @pytest.mark.parametrize("spec", PUBLISHED)

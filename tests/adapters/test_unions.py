@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from families import make_tiny_backbone, tiny_inputs
+from published import BERT_BASE
 
 from kzoo.adapters import parse_adapter
 from kzoo.adapters.injection import Sites
@@ -12,17 +13,6 @@ from kzoo.errors import AdapterError
 
 RNG = np.random.default_rng(0)
 FLAT = "gated_prefix[num_virtual_tokens=10]|seq_bn[use_gating=true]|gated_lora"
-BERT_BASE = Dims(
-    family="bert",
-    num_layers=12,
-    hidden_dim=768,
-    intermediate_dim=3072,
-    num_heads=12,
-    vocabulary_size=30522,
-    max_sequence_length=512,
-    num_segments=2,
-    pooler=True,
-)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from families import FAMILY_NAMES, make_tiny_backbone, sequence_output, tiny_inputs
+from published import LLAMA_3B
 
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES, SITES, family_named, family_of
@@ -101,17 +102,8 @@ def test_the_gate_is_where_the_activation_is(name, changes, spy):
 
 
 def test_llama_3_2_3b_by_arithmetic():
-    dims = Dims(
-        family="llama",
-        num_layers=28,
-        hidden_dim=3072,
-        intermediate_dim=8192,
-        num_heads=24,
-        num_kv_heads=8,
-        vocabulary_size=128256,
-    )
-    assert dims.head_dim == 128
-    assert dims.trunk_parameters == 3_212_749_824
+    assert LLAMA_3B.head_dim == 128
+    assert LLAMA_3B.trunk_parameters == 3_212_749_824
 
 
 def test_unknown_family_and_class():
