@@ -119,11 +119,16 @@ def _fused(node: Fuse, layers: Layers, inner: Function) -> Function:
 
 def _weighted(weights: Sequence[float], outputs: Sequence[Any]) -> Any:
     def mean(*values: Any) -> Any:
-        if values[0] is None:  # attention scores that nobody asked for
+        # Attention scores that nobody asked for, or that a prefix has made wider in one child.
+        if any(value is None for value in values) or _widths(values) > 1:
             return None
         return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
     return keras.tree.map_structure(mean, *outputs)
+
+
+def _widths(values: Sequence[Any]) -> int:
+    return len({value.shape[-1] for value in values})
 
 
 def _sliced(functions: Sequence[Function], sizes: Sequence[int], x: Any, axis: int) -> Any:

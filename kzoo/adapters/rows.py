@@ -185,7 +185,8 @@ def _variables(layer: AdapterLayer) -> dict[str, Any]:
 
 def _select(ids: Any, number: int | None, new: Any, old: Any) -> Any:
     """New values in the rows of child `number` (of any child, for None), old ones elsewhere."""
-    if new is None:  # attention scores that nobody asked for
+    # Attention scores that nobody asked for, or that a prefix has made wider in some rows.
+    if new is None or old is None or new.shape[-1] != old.shape[-1]:
         return None
     chosen = ids >= 0 if number is None else keras.ops.equal(ids, number)
     shape = (-1, *(1,) * (len(new.shape) - 1))

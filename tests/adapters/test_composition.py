@@ -187,3 +187,17 @@ def test_a_saved_model_keeps_its_composition(model, x, tmp_path):
     again = kzoo.load(tmp_path / "model.keras")
     assert again.adapters.composition == TREE
     np.testing.assert_array_equal(np.asarray(again(x)), expected)
+
+
+def test_a_prefix_in_a_composition_where_attention_returns_scores(tiny_classifier):
+    """With dropout, Keras' attention gives its scores too, and a prefix makes them wider."""
+    model = tiny_classifier(num_classes=3, trunk="trainable", dropout=0.2)
+    x = model.text.encode(TEXTS)
+    model.adapters.add("p", "prefix[num_virtual_tokens=3]")
+    model.adapters.add("l", "lora")
+    alone = {name: run(model, x, name) for name in "pl"}
+    model.adapters.activate(kzoo.PerRow("p", "l"))
+    rows = np.asarray(model({**x, "adapter_ids": np.asarray([0, 1, 0, 1], "int32")}))
+    expected = [alone[name][row] for row, name in enumerate("plpl")]
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+    assert run(model, x, kzoo.Average("p", "l")).shape == rows.shape
