@@ -76,16 +76,19 @@ def _methods(as_json: bool) -> None:
     cards: list[dict[str, Any]] = []
     for name, spec in listed_methods().items():
         config = parse_adapter(spec)
-        options = config.model_dump(mode="json", exclude={"method"}, exclude_defaults=True)
+        options = config.model_dump(mode="json", exclude={"method"})
         summary = (config.__doc__ or "").strip().split("\n")[0]
         cards.append({"method": name, "options": options, "summary": summary})
     if as_json:
         return console.show_json(cards)
     rows = console.table("method", "options", "summary")
     for card in cards:
-        shown = ", ".join(f"{key}={value}" for key, value in card["options"].items())
-        rows.add_row(card["method"], _plain(shown), card["summary"])
-    console.show(rows, "Written as METHOD[option=value,...], such as lora[r=8,alpha=16].")
+        rows.add_row(card["method"], _plain(", ".join(card["options"])), card["summary"])
+    console.show(
+        rows,
+        "Written as METHOD[option=value,...], such as lora[r=8,alpha=16]; several with | between.",
+        "Values of the options: kzoo list --methods --json. What works where: kzoo methods.",
+    )
 
 
 def _yes(value: Any) -> str:

@@ -30,7 +30,8 @@ def test_list_of_datasets_and_methods(kzoo):
     methods = json.loads(kzoo("list", "--methods", "--json").out)
     lora = next(item for item in methods if item["method"] == "lora")
     assert lora["options"]["r"] == 8
-    assert "targets=['query', 'value']" in kzoo("list", "--methods").out
+    assert lora["options"]["targets"] == ["query", "value"]
+    assert "rank_pattern" in kzoo("list", "--methods").out
     assert kzoo("list", "--methods", "--datasets").code == 2
 
 
