@@ -10,6 +10,9 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.py"
 EXPECTED = {
     "fit_adapter": ["'card_lost'", "'transfer'", "'balance'", "saved"],
     "switch_adapters": ["houlsby", "active ['lora']"],
+    "per_row": ["anna equal", "ben equal", "carla equal"],
+    "peft_files": ["['adapter_config.json', 'adapter_model.safetensors']", "equal True"],
+    "adapt_any_model": ["trained 274", "merged True []"],
     "distil": ["15,6", "True"],
     "search": ["time", "glob", "kzoo:minilm-encoder 4 passages"],
 }
