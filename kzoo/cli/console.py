@@ -23,15 +23,25 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=None if narrow else _WIDE, highlight=False)
 
 
-def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) -> Table:
-    """An empty table; `right` names the columns of numbers."""
+def table(
+    *columns: str,
+    title: str | None = None,
+    right: tuple[str, ...] = (),
+    whole: tuple[str, ...] = (),
+) -> Table:
+    """An empty table; `right` names the columns of numbers, `whole` those that never wrap."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         justify = "right" if column in right else "left"
-        made.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        made.add_column(
+            column,
+            justify=justify,  # type: ignore[arg-type]
+            overflow="fold",
+            no_wrap=column in (*whole, *right),
+        )
     return made
 
 

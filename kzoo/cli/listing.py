@@ -10,6 +10,9 @@ import typer
 from kzoo.cli import console
 from kzoo.cli.parameters import Json
 
+_WIDE = 120  # columns
+_LONGEST = 40  # of an adapter's configuration in the table
+
 
 def list_all(
     datasets: Annotated[
@@ -35,20 +38,24 @@ def _recipes(as_json: bool) -> None:
     cards = [info(name) for name in list_recipes()]
     if as_json:
         return console.show_json(cards)
+    # A narrow terminal has room for what tells the entries apart; `kzoo info` has the rest.
+    wide = console.console().width >= _WIDE
+    more = ("adapter", "backbone", "installed", "parameters") if wide else ()
     numbers = ("parameters", "trainable")
-    rows = console.table(
-        "name", "task", "adapter", *numbers, "backbone", "installed", "summary", right=numbers
-    )
+    columns = ("name", "task", *more, "trainable", "summary")
+    rows = console.table(*columns, right=numbers, whole=("name", "task"))
     for card in cards:
-        installed = "?" if card["total_parameters"] is None else _yes(card["installed"])
+        cells = {
+            "adapter": _plain(_short(card["adapter"])),
+            "backbone": card["backbone"],
+            "parameters": console.count(card["total_parameters"]),
+            "installed": "?" if card["total_parameters"] is None else _yes(card["installed"]),
+        }
         rows.add_row(
             card["name"],
             card["task"],
-            _plain(card["adapter"]),
-            console.count(card["total_parameters"]),
+            *(cells[column] for column in more),
             console.count(card["trainable_parameters"]),
-            card["backbone"],
-            installed,
             card["summary"],
         )
     console.show(rows, "Parameters without the classification head. More: kzoo info NAME")
@@ -89,6 +96,10 @@ def _methods(as_json: bool) -> None:
         "Written as METHOD[option=value,...], such as lora[r=8,alpha=16]; several with | between.",
         "Values of the options: kzoo list --methods --json. What works where: kzoo methods.",
     )
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _yes(value: Any) -> str:

@@ -57,9 +57,11 @@ def trained(toys) -> Path:
 
 
 @pytest.fixture
-def kzoo(capsys):
+def kzoo(capsys, monkeypatch):
     """Runs `kzoo WORDS` and returns exit code, standard output and standard error."""
     from kzoo.cli.main import main
+
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it in its workers
 
     def call(*words: object) -> Answer:
         capsys.readouterr()

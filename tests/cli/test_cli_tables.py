@@ -16,6 +16,15 @@ def test_list(kzoo):
     assert "22,713,216" in answer.out
 
 
+def test_list_in_a_narrow_terminal(kzoo, monkeypatch):
+    """No name is cut or broken; what there is no room for is left to `kzoo info`."""
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = kzoo("list")
+    for name in catalogue.list_recipes():
+        assert name in answer.out
+    assert "backbone" not in answer.out and max(map(len, answer.out.splitlines())) <= 80
+
+
 def test_list_as_json(kzoo):
     cards = {card["name"]: card for card in json.loads(kzoo("list", "--json").out)}
     assert sorted(cards) == catalogue.list_recipes()
