@@ -26,6 +26,7 @@ lint: .venv/.dev
 bench: .venv/.bench
 	$(BIN)/python benchmarks/encode.py $(ARGS)
 	$(BIN)/python benchmarks/jit.py $(ARGS)
+	$(BIN)/python benchmarks/per_row.py $(ARGS)
 	@echo "Fine-tuning against HF PEFT, on data of yours:"
 	@echo "  $(BIN)/python benchmarks/finetune.py --dataset clinc150 --method lora --data DIR"
 

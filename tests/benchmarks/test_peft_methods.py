@@ -1,0 +1,48 @@
+"""The table of `benchmarks/peft_methods.py`, and that what is done is not run again."""
+
+import json
+
+import peft_methods
+
+import kzoo.adapters
+
+
+def a_run(method="lora", seed=0, accuracy=0.8, dataset="mrpc"):
+    return {
+        "dataset": dataset,
+        "method": method,
+        "seed": seed,
+        "epochs": 3,
+        "limit": 0,
+        "accuracy": accuracy,
+        "macro_f1": 0.7,
+        "f1": 0.9,
+        "seconds": 10.0 + seed,
+        "cpu_seconds": 9.0,
+        "parameters": 1000,
+        "bytes": 4096,
+    }
+
+
+def test_table_of_what_is_done(tmp_path, capsys):
+    log = tmp_path / "log.jsonl"
+    runs = [
+        a_run(seed=0, accuracy=0.8),
+        a_run(seed=1, accuracy=0.9),
+        a_run("ia3"),
+        a_run("lora", 7),
+    ]
+    log.write_text("".join(json.dumps(run) + "\n" for run in runs))
+    found = peft_methods.main(["--data", "nowhere", "--log", str(log), "--table", "--seeds", "2"])
+    assert len(found) == 3  # seed 7 was not asked for
+    out = capsys.readouterr().out
+    assert "| mrpc | lora | 1,000 | 4 kB | 85.0 ± 7.1 | 90.0 ± 0.0 | 10.5 | 9.0 | 2 |" in out
+    assert "| mrpc | ia3 | 1,000 | 4 kB | 80.0 | 90.0 | 10.0 | 9.0 | 1 |" in out
+    options = ["--data", "nowhere", "--log", str(log), "--dataset", "mrpc", "--method", "ia3"]
+    peft_methods.main([*options, "--seeds", "1"])  # done already: no data are looked for
+
+
+def test_every_configuration_is_one():
+    for spec, rate in peft_methods.METHODS.values():
+        assert rate > 0
+        assert spec is None or kzoo.adapters.parse_adapter(spec)
