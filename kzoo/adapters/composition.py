@@ -82,7 +82,7 @@ class Stack(Block):
     in AdapterHub: norm(t_b(t_a(x))).
     """
 
-    holds = ("Stack", "Average", "Split", "BatchSplit", "Fuse", "PerRow", "Parallel")
+    holds = ("Stack", "Average", "Split", "BatchSplit", "Fuse")
 
 
 class Average(Block):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.composition import Block, Parallel, PerRow
 from kzoo.adapters.layers.site import AdapterLayer, Function
-from kzoo.errors import InputError, did_you_mean
+from kzoo.errors import AdapterError, InputError, did_you_mean
 
 BASE = "__base__"  # the name of no adapter, as HF PEFT writes it
 ROW_INPUT = "adapter_ids"  # the model's extra input
@@ -112,8 +112,11 @@ def by_row(
         ids: Filled while a model runs.
         around: `composing.around`.
     """
-    if ids.value is None:  # a sublayer called on its own, as KerasHub's generate does
-        return inner
+    if ids.value is None:  # not through kzoo.Model: nobody says which row is whose
+        raise AdapterError(
+            "PerRow and Parallel run in a kzoo model that is called as a whole. Models of "
+            "kzoo.adapt, and parts of a model, take a name, Stack, Average or BatchSplit."
+        )
     alike = _alike(children, layers)
     inner = once(inner)
 

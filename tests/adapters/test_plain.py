@@ -50,6 +50,16 @@ def test_save_and_load(tmp_path):
     np.testing.assert_array_equal(np.asarray(other.variables("a")["lin1.lora_b"]), np.ones((2, 2)))
 
 
+def test_rows_that_nobody_names_are_refused():
+    model = make_mlp()
+    kzoo.adapt(model).add("a", "lora[targets=[lin0]]")
+    model.adapters.activate(kzoo.PerRow("a"))
+    with pytest.raises(AdapterError, match="called as a whole"):
+        model(np.zeros((2, 10), "float32"))
+    with pytest.raises(ValueError, match="cannot stand inside a Stack"):
+        kzoo.Stack("a", kzoo.PerRow("a", "b"))
+
+
 def test_what_cannot_be_adapted():
     with pytest.raises(AdapterError, match="built Keras model"):
         kzoo.adapt(keras.Sequential([keras.layers.Dense(2)]))
