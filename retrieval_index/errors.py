@@ -47,5 +47,9 @@ class ClosedIndexError(RetrievalIndexError):
     """An index was used after `close()`."""
 
 
+class EvaluationError(RetrievalIndexError):
+    """Queries, judgements or a run cannot be read, or do not fit each other."""
+
+
 class RetrievalIndexWarning(UserWarning):
     """Something was passed over during a build; counts and places are in its report."""

@@ -1,0 +1,15 @@
+"""Evaluation: how good the answers of an index are, by queries with judged documents.
+
+    evaluation = evaluate(index, "scifact/queries.jsonl", "scifact/qrels/test.tsv")
+    print(evaluation)                                # nDCG@10, RR@10, R@100, AP, Success@5, latency
+    print(evaluation.compare(evaluate_run("other.trec", "scifact/qrels/test.tsv")))
+
+The rules are those of trec_eval, and so are the figures:
+
+- A run is ordered by score, compared in 32 bits, and among equals by document id, last id first.
+  The ranks that a run file states are of no account.
+- A document without a judgement, or with one below 1, is not relevant and has no gain.
+- Means are taken over all queries that were asked and have a judgement. One without hits counts as
+  0, and so does one whose judgements name no relevant document (both are counted and reported).
+- A query without any judgement says nothing: it is left out, counted and reported.
+"""
