@@ -58,21 +58,24 @@ def encode_passages(encoder: Encoder, texts: list[str], normalize: bool) -> Vect
     Raises:
         EncoderError: If shape or dtype is wrong, or a value is not finite.
     """
-    return _checked(encoder.encode, encoder.dimension, texts, normalize)
+    return check_vectors(encoder.encode(list(texts)), encoder.dimension, texts, normalize)
 
 
 def encode_queries(encoder: Encoder, texts: list[str], normalize: bool) -> Vectors:
     """As `encode_passages`, through `encoder.encode_queries` where the encoder has it."""
     call: Callable[[list[str]], Any] = getattr(encoder, "encode_queries", encoder.encode)
-    return _checked(call, encoder.dimension, texts, normalize)
+    return check_vectors(call(list(texts)), encoder.dimension, texts, normalize)
 
 
-def _checked(
-    call: Callable[[list[str]], Any], dimension: int, texts: list[str], normalize: bool
-) -> Vectors:
+def check_vectors(found: Any, dimension: int, texts: list[str], normalize: bool) -> Vectors:
+    """Returns what an encoder returned for texts, checked, as float32 rows.
+
+    Raises:
+        EncoderError: If shape or dtype is wrong, or a value is not finite.
+    """
     import numpy as np
 
-    raw = np.asarray(call(list(texts)))
+    raw = np.asarray(found)
     expected = (len(texts), dimension)
     if raw.shape != expected:
         raise EncoderError(
