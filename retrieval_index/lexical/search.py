@@ -1,0 +1,180 @@
+"""BM25 search over many segments as if they were one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from retrieval_index.arguments import check_positive
+from retrieval_index.errors import ArgumentError
+from retrieval_index.lexical.analyzer import Analyzer
+from retrieval_index.lexical.block import Block, lucene_idf
+from retrieval_index.lexical.reader import LexicalSegment
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class LexicalHits(NamedTuple):
+    """The hits of one query, best first; equal scores by (segment, number).
+
+    Args:
+        scores: BM25 scores, float32 of shape (hits,), all above 0.
+        segments: Place of the segment in the list that was searched, int64 of shape (hits,).
+        numbers: Number of the passage within its segment, int64 of shape (hits,).
+    """
+
+    scores: npt.NDArray[np.float32]
+    segments: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+
+
+def search_lexical(
+    segments: Sequence[LexicalSegment],
+    queries: Sequence[str],
+    analyzer: Analyzer,
+    k: int,
+    allowed: Sequence[npt.NDArray[np.bool_] | None] | None = None,
+) -> list[LexicalHits]:
+    """Finds the passages that BM25 scores highest for each query.
+
+    Document frequencies, the number of passages and their average length are those of all segments
+    together, deleted passages included as in Lucene until they are compacted away; so a collection
+    scores the same whether it was written at once or in many parts, up to the rounding of float32.
+    A word that a query holds twice counts twice. Passages that share no term with the query are no
+    hits, so there can be fewer than `k`.
+
+    Args:
+        segments: Segments with the same analyzer, k1 and b.
+        queries: Texts.
+        analyzer: The analyzer of the segments.
+        k: Hits wanted for each query.
+        allowed: For each segment which passages may be hits, bool of shape (passages,), or None
+            for all; None alone allows all of all. Default None.
+
+    Returns:
+        For each query its hits.
+
+    Raises:
+        ArgumentError: If an argument does not fit the others.
+        CorruptIndexError: If a damaged place of a file is met.
+    """
+    k = check_positive("k", k)
+    if isinstance(queries, str):
+        raise ArgumentError("`queries` must be a list of strings; received: one string.")
+    masks = _checked_masks(segments, allowed)
+    _check_alike(segments, analyzer)
+    passages = sum(segment.passages for segment in segments)
+    average = sum(segment.tokens for segment in segments) / max(passages, 1)
+    idfs: dict[str, float] = {}
+    results = []
+    for query in queries:
+        terms = Counter(analyzer.tokens(query))
+        for term in terms:
+            if term not in idfs:
+                found = sum(int(segment.frequencies([term])[0]) for segment in segments)
+                idfs[term] = lucene_idf(found, passages) if found else 0.0
+        weights = {term: (times, idfs[term]) for term, times in terms.items() if idfs[term]}
+        results.append(_search_one(segments, masks, weights, average, k))
+    return results
+
+
+def _search_one(
+    segments: Sequence[LexicalSegment],
+    masks: Sequence[npt.NDArray[np.bool_] | None],
+    terms: dict[str, tuple[int, float]],
+    average: float,
+    k: int,
+) -> LexicalHits:
+    import numpy as np
+
+    scores = [np.empty(0, np.float32)]
+    places = [np.empty(0, np.int64)]
+    numbers = [np.empty(0, np.int64)]
+    for place, (segment, mask) in enumerate(zip(segments, masks, strict=True)):
+        start = 0
+        for block in segment.blocks:
+            end = start + block.passages
+            best = _best_of_block(
+                block, mask if mask is None else mask[start:end], terms, average, k
+            )
+            if best is not None:
+                scores.append(best[0])
+                places.append(np.full(len(best[0]), place, np.int64))
+                numbers.append(best[1] + start)
+            start = end
+    # A stable sort keeps equal scores in the order of (segment, number), in which they come.
+    merged = np.concatenate(scores)
+    order = np.argsort(-merged, kind="stable")[:k]
+    return LexicalHits(merged[order], np.concatenate(places)[order], np.concatenate(numbers)[order])
+
+
+def _best_of_block(
+    block: Block,
+    mask: npt.NDArray[np.bool_] | None,
+    terms: dict[str, tuple[int, float]],
+    average: float,
+    k: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None:
+    """Returns scores and ascending numbers of the best k, the lowest numbers among equals."""
+    import numpy as np
+
+    present = [term for term in terms if block.frequency(term)]
+    if not present:
+        return None
+    totals = np.zeros(block.passages, dtype=np.float32)
+    for term in present:
+        times, idf = terms[term]
+        numbers, scores = block.column(term, idf, average)
+        totals[numbers] += scores if times == 1 else scores * np.float32(times)
+    if mask is not None:
+        totals[~mask] = 0
+    found = np.flatnonzero(totals)
+    if len(found) > k:
+        values = totals[found]
+        # Not argpartition alone: it would keep any of the passages that share the k-th score.
+        limit = np.partition(values, len(values) - k)[len(values) - k]
+        above = found[values > limit]
+        level = found[values == limit][: k - len(above)]
+        found = np.sort(np.concatenate([above, level]))
+    return totals[found], found
+
+
+def _checked_masks(
+    segments: Sequence[LexicalSegment], allowed: Sequence[npt.NDArray[np.bool_] | None] | None
+) -> Sequence[npt.NDArray[np.bool_] | None]:
+    import numpy as np
+
+    if allowed is None:
+        return [None] * len(segments)
+    if len(allowed) != len(segments):
+        raise ArgumentError(
+            f"`allowed` must hold one mask or None for each of {len(segments)} segments; "
+            f"received: {len(allowed)}."
+        )
+    for segment, mask in zip(segments, allowed, strict=True):
+        if mask is not None and (
+            not isinstance(mask, np.ndarray)
+            or mask.dtype != np.bool_
+            or mask.shape != (segment.passages,)
+        ):
+            raise ArgumentError(
+                f"`allowed` must be bool arrays of shape ({segment.passages},); received: {mask!r}."
+            )
+    return allowed
+
+
+def _check_alike(segments: Sequence[LexicalSegment], analyzer: Analyzer) -> None:
+    for segment in segments:
+        if segment.analyzer != analyzer:
+            raise ArgumentError(
+                f"`analyzer` is {analyzer!r}, but {segment.folder} was written with "
+                f"{segment.analyzer!r}."
+            )
+        if (segment.k1, segment.b) != (segments[0].k1, segments[0].b):
+            raise ArgumentError(
+                f"`segments` must share k1 and b; received: {(segments[0].k1, segments[0].b)} and "
+                f"{(segment.k1, segment.b)} in {segment.folder}."
+            )
