@@ -132,7 +132,7 @@ def test_long_title_takes_half_at_most_and_alone_is_a_chunk():
 
 def test_tokens_are_the_unit_where_the_encoder_tells_them():
     chunker = Chunker(5, 1, offsets("characters"))
-    assert chunker.settings() == {"units": "tokens", "size": 5, "overlap": 1}
+    assert chunker.settings() == {"method": "tokens", "units": "tokens", "size": 5, "overlap": 1}
     assert [c.text for c in chunker.split(Document("d", "abc def ghi"))] == ["abc de", "ef ghi"]
 
 

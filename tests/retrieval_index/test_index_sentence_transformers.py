@@ -66,7 +66,7 @@ def test_properties_of_minilm(encoder, folder):
     assert (encoder.dimension, encoder.max_tokens) == (384, 256)
     assert encoder.name == f"sentence-transformers:{folder}"
     chunker = Chunker.for_encoder(encoder, None, None)
-    assert chunker.settings() == {"units": "tokens", "size": 248, "overlap": 31}
+    assert chunker.settings() == {"method": "tokens", "units": "tokens", "size": 248, "overlap": 31}
 
 
 def test_fingerprint_follows_the_weights(encoder, folder):

@@ -1,0 +1,1 @@
+"""The methods of chunking, one file each, and the table they stand in."""

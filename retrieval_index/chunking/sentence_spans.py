@@ -1,0 +1,94 @@
+"""The sentences of a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from retrieval_index.chunking.abbreviations import is_abbreviation
+from retrieval_index.chunking.clusters import is_border
+from retrieval_index.chunking.units import Span
+
+_CLOSERS = r"\"'”’»›)\]}」』）】》〉＂"
+_OPENERS = "\"'“”‘’«»‹›([{¿¡*_—–-"
+# Enders of scripts that write on without a space: Chinese and Japanese, Indic dandas, Ethiopic,
+# Burmese, Khmer.
+_WITHOUT_SPACE = "。！？｡．।॥።။។"
+_END = re.compile(
+    rf"(?P<plain>[.!?…؟۔։‼⁇⁈⁉]+)[{_CLOSERS}]*(?:\[\d+(?:[,–-]\s?\d+)*\])*(?=\s)"
+    rf"|(?P<dense>[{_WITHOUT_SPACE}]+)(?P<closed>[{_CLOSERS}]*)"
+    # A blank line, and the line of a list item, whatever stands before them.
+    r"|(?P<line>(?:\r\n|[\n\r])[^\S\n\r]*(?:[\n\r]|(?=(?:[-*+•‣◦–]|\d{1,3}[.)])\s)))"
+)
+_NOT_SPACE = re.compile(r"\S")
+_LOOK_BACK = 40
+# 「…。」と言った: what was said is part of a sentence that goes on.
+_GOES_ON = "とっなのはがをにでも"
+
+
+def sentence_spans(text: str, start: int = 0, end: int | None = None) -> Iterator[Span]:
+    """Yields the sentences in `text[start:end]`, in order; together they are that stretch.
+
+    A sentence ends with one of the signs that end one in the scripts of the world, the quotes and
+    brackets closed on it included. It does not end at an abbreviation, an initial or the number of
+    a list item, inside a number or a name ("3.5", "example.org"), or where the next word goes on
+    in lower case (unless the text has no capitals at all). Line ends within a paragraph are spaces,
+    except before an item of a list.
+
+    Args:
+        text: The text, in any language.
+        start: First character.
+        end: Character behind the last one; None: the end of the text.
+    """
+    stop = len(text) if end is None else end
+    cased = any(map(str.isupper, text[start : min(stop, start + 10_000)]))
+    begin = start
+    for match in _END.finditer(text, start, stop):
+        place = match.end()
+        if match["line"] is None:
+            following = _NOT_SPACE.search(text, place, stop)
+            if following is None or not is_border(text, place):
+                continue
+            if match["dense"]:
+                ends = not _goes_on(text, match, following.start())
+            else:
+                ends = _ends(text, begin, match, following.start(), cased)
+            if not ends:
+                continue
+        if place > begin and text[begin:place].strip():
+            yield begin, place
+            begin = place
+    if begin < stop:
+        yield begin, stop
+
+
+def _goes_on(text: str, match: re.Match[str], following: int) -> bool:
+    """Whether the sentence goes on behind an ender of a script without spaces."""
+    after = text[following]
+    if following > match.end():
+        return False
+    if match["dense"][-1] == "．" and after.isdecimal():
+        return True
+    return bool(match["closed"]) and after in _GOES_ON
+
+
+def _ends(text: str, begin: int, match: re.Match[str], following: int, cased: bool) -> bool:
+    """Whether a sentence that began at `begin` ends with the signs found."""
+    signs = match["plain"]
+    after = text[following]
+    if after in _OPENERS:
+        found = re.compile(rf"[^\s{re.escape(_OPENERS)}]").search(text, following, following + 8)
+        after = found[0] if found else after
+    if after.islower() and cased:
+        return False
+    if signs != ".":
+        return True
+    place = match.start()
+    before = text[max(begin, place - _LOOK_BACK) : place].split()
+    word = before[-1].lstrip(_OPENERS) if before and not text[place - 1].isspace() else ""
+    if word.isdecimal() and len(word) <= 3 and not text[begin : place - len(word)].strip(_BULLETS):
+        return False  # "1. Introduction": the number of an item
+    return not is_abbreviation(word, after)
+
+
+_BULLETS = " \t\r\n" + _OPENERS
