@@ -1,0 +1,150 @@
+"""The weighted sum of rankings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from retrieval_index.arguments import check_positive
+from retrieval_index.errors import ArgumentError
+from retrieval_index.evaluation.metrics import ranked
+from retrieval_index.fusion.registry import find_method
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from retrieval_index.fusion.protocol import FusionMethod
+
+Run = Mapping[str, Mapping[str, float]]
+
+
+def fuse(
+    rankings: Sequence[tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.floating[Any]]]],
+    method: str | FusionMethod = "rrf",
+    weights: Sequence[float] | None = None,
+    k: int | None = None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Fuses the rankings of one query: a document's score is the weighted sum of its values.
+
+    Args:
+        rankings: For each retriever ids, int of shape (hits,), each once, and scores, float of the
+            same shape, best first.
+        method: "rrf" (reciprocal ranks), "min-max", "z-score", or a `FusionMethod`, such as
+            `ReciprocalRank(k=20)`. Default "rrf".
+        weights: One for each ranking, >= 0, not all 0; only their ratios matter to the order. A
+            ranking of weight 0 is as good as absent. Default: all 1.
+        k: Hits wanted; None: all. Default None.
+
+    Returns:
+        Ids, int64 of shape (n,), and fused scores, float64 of shape (n,), best first; equal scores
+        by id, lowest first.
+
+    Raises:
+        ArgumentError: If an argument is not as described.
+    """
+    import numpy as np
+
+    method = find_method(method)
+    weights = check_weights(weights, len(rankings))
+    kept = []
+    for place, ((ids, scores), weight) in enumerate(zip(rankings, weights, strict=True)):
+        checked = _checked_ranking(place, ids, scores)
+        if weight > 0 and len(checked[0]):
+            kept.append((*checked, weight))
+    if not kept:
+        return np.empty(0, np.int64), np.empty(0, np.float64)
+    documents, where = np.unique(np.concatenate([ids for ids, _, _ in kept]), return_inverse=True)
+    totals = np.zeros(len(documents))
+    start = 0
+    for ids, scores, weight in kept:
+        values, missing = method.values(scores)
+        column = np.full(len(documents), float(missing))
+        column[where[start : start + len(ids)]] = values
+        totals += weight * column
+        start += len(ids)
+    # Ids are ascending, and a stable sort leaves them so among equals.
+    order = np.argsort(-totals, kind="stable")[: None if k is None else check_positive("k", k)]
+    return documents[order].astype(np.int64), totals[order]
+
+
+def fuse_runs(
+    runs: Sequence[Run],
+    method: str | FusionMethod = "rrf",
+    weights: Sequence[float] | None = None,
+    k: int | None = None,
+) -> dict[str, dict[str, float]]:
+    """Fuses whole runs, query by query; a query that a run lacks has no hits there.
+
+    Args:
+        runs: For each retriever scores by query id and document id; ranked as trec_eval ranks.
+        method: As in `fuse`.
+        weights: As in `fuse`.
+        k: As in `fuse`. Equal fused scores: see `trec_eval`'s order, id last first.
+
+    Returns:
+        Fused scores by query id and document id, best first.
+
+    Raises:
+        ArgumentError: As in `fuse`.
+    """
+    import numpy as np
+
+    weights = check_weights(weights, len(runs))
+    fused = {}
+    for query in dict.fromkeys(query for run in runs for query in run):
+        hits = [run.get(query, {}) for run in runs]
+        # Numbered from the last id to the first: what `fuse` puts first among equals is then what
+        # trec_eval does.
+        names = sorted({name for hit in hits for name in hit}, reverse=True)
+        number = {name: i for i, name in enumerate(names)}
+        rankings = []
+        for hit in hits:
+            order = ranked(hit)
+            rankings.append(
+                (
+                    np.array([number[name] for name in order], dtype=np.int64),
+                    np.array([hit[name] for name in order], dtype=np.float64),
+                )
+            )
+        ids, scores = fuse(rankings, method, weights, k)
+        fused[query] = {names[i]: s for i, s in zip(ids.tolist(), scores.tolist(), strict=True)}
+    return fused
+
+
+def check_weights(weights: Sequence[float] | None, count: int) -> list[float]:
+    """Returns one weight for each of `count` rankings, or raises `ArgumentError`."""
+    if count == 0:
+        raise ArgumentError("`rankings` must hold at least one ranking; received: none.")
+    if weights is None:
+        return [1.0] * count
+    checked = [float(weight) for weight in weights]
+    if len(checked) != count:
+        raise ArgumentError(
+            f"`weights` must be {count} numbers, one for each ranking; received: {checked}."
+        )
+    if not all(math.isfinite(weight) and weight >= 0 for weight in checked) or not any(checked):
+        raise ArgumentError(f"`weights` must be >= 0 and not all 0; received: {checked}.")
+    return checked
+
+
+def _checked_ranking(
+    place: int, ids: Any, scores: Any
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    import numpy as np
+
+    ids, scores = np.asarray(ids), np.asarray(scores, dtype=np.float64)
+    if ids.ndim != 1 or ids.shape != scores.shape:
+        raise ArgumentError(
+            f"`rankings[{place}]` must be ids and scores of one shape (hits,); received: "
+            f"{ids.shape} and {scores.shape}."
+        )
+    if len(ids) and ids.dtype.kind not in "iu":
+        raise ArgumentError(f"`rankings[{place}]` must have integer ids; received: {ids.dtype}.")
+    if not np.isfinite(scores).all() or np.any(np.diff(scores) > 0):
+        raise ArgumentError(f"`rankings[{place}]` must have finite scores, best first.")
+    ids = ids.astype(np.int64)
+    if len(np.unique(ids)) != len(ids):
+        raise ArgumentError(f"`rankings[{place}]` must name each id once.")
+    return ids, scores
