@@ -81,7 +81,7 @@ def fuse_runs(
         runs: For each retriever scores by query id and document id; ranked as trec_eval ranks.
         method: As in `fuse`.
         weights: As in `fuse`.
-        k: As in `fuse`. Equal fused scores: see `trec_eval`'s order, id last first.
+        k: As in `fuse`, but equal scores are in trec_eval's order: by id, last first.
 
     Returns:
         Fused scores by query id and document id, best first.
@@ -95,19 +95,17 @@ def fuse_runs(
     fused = {}
     for query in dict.fromkeys(query for run in runs for query in run):
         hits = [run.get(query, {}) for run in runs]
-        # Numbered from the last id to the first: what `fuse` puts first among equals is then what
-        # trec_eval does.
+        # Numbered from the last id to the first, so that `fuse` breaks ties as trec_eval does.
         names = sorted({name for hit in hits for name in hit}, reverse=True)
         number = {name: i for i, name in enumerate(names)}
         rankings = []
         for hit in hits:
             order = ranked(hit)
-            rankings.append(
-                (
-                    np.array([number[name] for name in order], dtype=np.int64),
-                    np.array([hit[name] for name in order], dtype=np.float64),
-                )
-            )
+            with np.errstate(
+                over="ignore"
+            ):  # 32 bits, in which trec_eval ranks; `fuse` refuses inf
+                scores32 = np.array([hit[name] for name in order], np.float64).astype(np.float32)
+            rankings.append((np.array([number[name] for name in order], np.int64), scores32))
         ids, scores = fuse(rankings, method, weights, k)
         fused[query] = {names[i]: s for i, s in zip(ids.tolist(), scores.tolist(), strict=True)}
     return fused

@@ -131,7 +131,7 @@ class Block:
     ) -> None:
         if not len(numbers):
             raise self._damage(INDPTR, "a term stands in no passage")
-        if int(numbers.min()) < 0 or int(numbers.max()) >= self.passages:
+        if int(numbers.view("uint32").max()) >= self.passages:  # a negative number is a huge one
             raise self._damage(INDICES, f"a passage is outside 0 to {self.passages - 1}")
         # Written so that NaN is refused. A share of idf is below 1 but for rounding.
         if not (float(scores.min()) > 0 and float(scores.max()) <= idf * 1.0001):

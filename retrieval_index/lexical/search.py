@@ -61,6 +61,8 @@ def search_lexical(
         ArgumentError: If an argument does not fit the others.
         CorruptIndexError: If a damaged place of a file is met.
     """
+    import numpy as np
+
     k = check_positive("k", k)
     if isinstance(queries, str):
         raise ArgumentError("`queries` must be a list of strings; received: one string.")
@@ -68,15 +70,19 @@ def search_lexical(
     _check_alike(segments, analyzer)
     passages = sum(segment.passages for segment in segments)
     average = sum(segment.tokens for segment in segments) / max(passages, 1)
-    idfs: dict[str, float] = {}
+    counted = [Counter(analyzer.tokens(query)) for query in queries]
+    terms = list(dict.fromkeys(term for counts in counted for term in counts))
+    frequencies = np.zeros(len(terms), dtype=np.int64)
+    for segment in segments:
+        frequencies += segment.frequencies(terms)
+    idfs = {
+        term: lucene_idf(frequency, passages)
+        for term, frequency in zip(terms, frequencies.tolist(), strict=True)
+        if frequency
+    }
     results = []
-    for query in queries:
-        terms = Counter(analyzer.tokens(query))
-        for term in terms:
-            if term not in idfs:
-                found = sum(int(segment.frequencies([term])[0]) for segment in segments)
-                idfs[term] = lucene_idf(found, passages) if found else 0.0
-        weights = {term: (times, idfs[term]) for term, times in terms.items() if idfs[term]}
+    for counts in counted:
+        weights = {term: (times, idfs[term]) for term, times in counts.items() if term in idfs}
         results.append(_search_one(segments, masks, weights, average, k))
     return results
 
@@ -90,25 +96,24 @@ def _search_one(
 ) -> LexicalHits:
     import numpy as np
 
-    scores = [np.empty(0, np.float32)]
-    places = [np.empty(0, np.int64)]
-    numbers = [np.empty(0, np.int64)]
+    scores = np.empty(0, np.float32)
+    places = np.empty(0, np.int64)
+    numbers = np.empty(0, np.int64)
     for place, (segment, mask) in enumerate(zip(segments, masks, strict=True)):
         start = 0
         for block in segment.blocks:
-            end = start + block.passages
-            best = _best_of_block(
-                block, mask if mask is None else mask[start:end], terms, average, k
-            )
+            part = mask if mask is None else mask[start : start + block.passages]
+            # Among equal scores the earlier passage wins, so a later one must be above the k-th.
+            floor = float(scores[-1]) if len(scores) == k else 0.0
+            best = _best_of_block(block, part, terms, average, floor, k)
             if best is not None:
-                scores.append(best[0])
-                places.append(np.full(len(best[0]), place, np.int64))
-                numbers.append(best[1] + start)
-            start = end
-    # A stable sort keeps equal scores in the order of (segment, number), in which they come.
-    merged = np.concatenate(scores)
-    order = np.argsort(-merged, kind="stable")[:k]
-    return LexicalHits(merged[order], np.concatenate(places)[order], np.concatenate(numbers)[order])
+                scores = np.concatenate([scores, best[0]])
+                order = np.argsort(-scores, kind="stable")[:k]  # stable: by (segment, number) too
+                scores = scores[order]
+                places = np.append(places, np.full(len(best[0]), place))[order]
+                numbers = np.append(numbers, best[1] + start)[order]
+            start += block.passages
+    return LexicalHits(scores, places, numbers)
 
 
 def _best_of_block(
@@ -116,9 +121,10 @@ def _best_of_block(
     mask: npt.NDArray[np.bool_] | None,
     terms: dict[str, tuple[int, float]],
     average: float,
+    floor: float,
     k: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None:
-    """Returns scores and ascending numbers of the best k, the lowest numbers among equals."""
+    """Returns scores above `floor` and ascending numbers of at most k, the lowest among equals."""
     import numpy as np
 
     present = [term for term in terms if block.frequency(term)]
@@ -131,7 +137,9 @@ def _best_of_block(
         totals[numbers] += scores if times == 1 else scores * np.float32(times)
     if mask is not None:
         totals[~mask] = 0
-    found = np.flatnonzero(totals)
+    found = np.flatnonzero(totals > floor)
+    if not len(found):
+        return None
     if len(found) > k:
         values = totals[found]
         # Not argpartition alone: it would keep any of the passages that share the k-th score.
