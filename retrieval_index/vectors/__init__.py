@@ -1,0 +1,1 @@
+"""Vectors on disk: which FAISS index, how it is filled, read, searched, tuned and merged."""

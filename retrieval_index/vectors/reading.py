@@ -1,0 +1,72 @@
+"""A FAISS file opened, and checked to be what it should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from retrieval_index.errors import CorruptIndexError
+from retrieval_index.vectors.family import Family, parse_factory
+from retrieval_index.vectors.library import load_faiss
+from retrieval_index.vectors.structure import content_problem, structural_problem
+
+
+def read_vectors(
+    path: Path, factory: str, count: int, dimension: int, *, thorough: bool = False
+) -> Any:
+    """Opens a FAISS file, memory-mapped where FAISS can.
+
+    FAISS trusts what it reads, so check size and checksum before.
+
+    Args:
+        path: The file.
+        factory: The factory string it was made with.
+        count: Number of vectors it must hold.
+        dimension: Length they must have.
+        thorough: Also read every row number and link, and check that it leads into the index.
+
+    Returns:
+        The FAISS index.
+
+    Raises:
+        CorruptIndexError: If FAISS cannot read it, or it is not what was expected.
+    """
+    faiss = load_faiss()
+    family = parse_factory(factory, dimension)
+    try:
+        index = faiss.read_index(str(path), io_flags(family))
+    except (RuntimeError, MemoryError) as error:
+        raise CorruptIndexError(f"{path} cannot be read by FAISS: {error}") from error
+    problem = structural_problem(index, family, count, dimension)
+    if problem is None and thorough:
+        problem = content_problem(index, family, count)
+    if problem is not None:
+        raise CorruptIndexError(f"{path} is no {factory} of {count:,} vectors: {problem}.")
+    return index
+
+
+def io_flags(family: Family) -> int:
+    """Returns how FAISS should open an index of this kind.
+
+    Its two ways to map a file must never be combined (it raises); each ignores, or loads whole,
+    what the other maps. This is the only place that chooses.
+
+    Args:
+        family: The kind of index.
+
+    Returns:
+        Flags for `faiss.read_index`.
+    """
+    faiss = load_faiss()
+    if family.lists is None:
+        return int(faiss.IO_FLAG_MMAP_IFC)  # Flat, SQ, HNSW
+    if family.fast_scan:
+        return 0  # the interleaved lists live on the heap
+    # Lists become OnDiskInvertedLists, whose absolute path must not decide where they are found.
+    return int(faiss.IO_FLAG_MMAP | faiss.IO_FLAG_ONDISK_SAME_DIR)
+
+
+def faiss_version() -> str:
+    """Returns the version of the installed FAISS."""
+    faiss = load_faiss()
+    return str(faiss.__version__)
