@@ -1,59 +1,71 @@
-"""A folder of text files."""
+"""A folder of files."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval_index.corpus.document import Document, Entry
+from retrieval_index.corpus.byte_source import COMPRESSED_SUFFIXES
+from retrieval_index.corpus.document import Entry
+from retrieval_index.corpus.fields import ColumnError
+from retrieval_index.corpus.formats import format_of, read_file
+from retrieval_index.corpus.options import DEFAULT_OPTIONS, ReadOptions
 from retrieval_index.corpus.problem_log import ProblemLog
-from retrieval_index.corpus.records import to_document
 from retrieval_index.errors import CorpusError
 
-SUFFIXES = frozenset({".txt", ".md"})
-MARKDOWN_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+BEIR_CORPUS = "corpus.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class FolderCorpus:
-    """All .txt and .md files under a folder, sorted by path; the id is the relative path.
+    """All readable files under a folder, sorted by path.
 
-    Hidden files and folders (with a leading dot) are no part of the corpus. The title of a Markdown
-    file is its first heading; a .txt file has none. Line ends become `\\n`.
+    A file that is one document (text, Markdown, HTML, PDF) has its relative path as id and under
+    `metadata["path"]`. A file of many (JSON lines, CSV, TSV, Parquet, TREC) is read as the corpus
+    that it is, with the ids in it; one that has no column for the text is a counted problem, unless
+    `fields` was given. Hidden files and folders (with a leading dot) are no part of the corpus, nor
+    are .json files, which in folders are mostly settings. What is not read is counted by suffix.
+
+    Attributes:
+        path: The folder.
+        options: How its files are read.
+        prefix: What goes before the relative paths, in ids too.
     """
 
     path: Path
+    options: ReadOptions = DEFAULT_OPTIONS
+    prefix: str = ""
 
     @property
     def description(self) -> str:
         """What is read, for reports."""
-        return f"{self.path}{os.sep}**{os.sep}*.{{md,txt}}"
+        return f"{self.path}{os.sep}**"
 
     def read(self, log: ProblemLog) -> Iterator[Entry]:
-        """Yields one document a file; files that are not UTF-8 go to the log.
+        """Yields the documents; unusable ones go to the log.
 
         Raises:
-            CorpusError: If a file or folder cannot be read (always), or a file is unusable (when
-                the log is strict).
+            CorpusError: If a file or folder cannot be read (always), or an entry is unusable (when
+                the log is strict), or `fields` was given and no file has columns.
         """
+        tables = 0
         for path in self._files(log):
-            where = path.relative_to(self.path).as_posix()
-            try:
-                text = path.read_text(encoding="utf-8-sig")
-            except UnicodeDecodeError as error:
-                bad = error.object[error.start]
-                log.add("not_utf8", where, f"byte 0x{bad:02x} at {error.start} is not UTF-8")
+            format_ = format_of(path.name, in_folder=True)
+            if format_ is None or not _is_regular(path):
+                log.ignore_file(ignored_suffix(path.name))
                 continue
-            except OSError as error:
-                raise CorpusError(f"`corpus` file {path} cannot be read: {error}.") from error
-            heading = MARKDOWN_HEADING.search(text) if path.suffix.lower() == ".md" else None
-            title = heading.group(1) if heading else ""
-            document = to_document(Document(where, text, title, {"path": where}), where, log)
-            if document is not None:
-                yield Entry(document, where)
+            name = self.prefix + path.relative_to(self.path).as_posix()
+            tables += format_.records is not None
+            try:
+                yield from read_file(path, name, format_, self.options, log)
+            except ColumnError as error:
+                if self.options.fields is not None:
+                    raise
+                log.add("no_text_column", name, str(error).removesuffix("."))
+        if self.options.fields is not None and not tables:
+            raise no_columns(self.description)
 
     def _files(self, log: ProblemLog) -> Iterator[Path]:
         def refuse(error: OSError) -> None:
@@ -64,10 +76,45 @@ class FolderCorpus:
         for folder, subfolders, names in os.walk(self.path, onerror=refuse):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             for name in sorted(names):
-                path = Path(folder, name)
-                if name.startswith("."):
-                    continue
-                if path.suffix.lower() in SUFFIXES:
-                    yield path
-                else:
-                    log.ignore_file(path.suffix.lower())
+                if not name.startswith("."):
+                    yield Path(folder, name)
+
+
+def beir_corpus(folder: Path) -> Path | None:
+    """Returns the corpus of a folder in the layout of BEIR, or None for any other folder.
+
+    That layout has corpus.jsonl with queries.jsonl or qrels/ beside it, which are no documents.
+    """
+
+    def there(name: str) -> Path | None:
+        paths = (folder / f"{name}{packed}" for packed in ("", *COMPRESSED_SUFFIXES))
+        return next((path for path in paths if path.is_file()), None)
+
+    corpus = there(BEIR_CORPUS)
+    if corpus is None or not ((folder / "qrels").is_dir() or there("queries.jsonl")):
+        return None
+    return corpus
+
+
+def no_columns(name: str) -> CorpusError:
+    """Returns the error for `fields=` where nothing has columns."""
+    return CorpusError(
+        f"`fields` names columns, but {name} holds only files that are one document each. Leave "
+        "`fields` out."
+    )
+
+
+def ignored_suffix(name: str) -> str:
+    """Returns the suffix under which a file that is not read is counted."""
+    path = Path(name.lower())
+    inner = Path(path.stem).suffix if path.suffix in COMPRESSED_SUFFIXES else ""
+    return inner + path.suffix
+
+
+def _is_regular(path: Path) -> bool:
+    """Tells files from pipes and sockets, which would be waited for without end."""
+    try:
+        path.stat()
+    except OSError as error:
+        raise CorpusError(f"`corpus` file {path} cannot be read: {error}.") from error
+    return path.is_file()

@@ -177,9 +177,9 @@ def test_not_a_corpus(corpus):
 def test_wrong_paths(tmp_path):
     with pytest.raises(CorpusError, match="there is nothing at"):
         open_corpus(tmp_path / "absent.jsonl")
-    (tmp_path / "t.csv").write_text("id,text\n")
-    with pytest.raises(CorpusError, match=r"received the file .*t\.csv"):
-        open_corpus(str(tmp_path / "t.csv"))
+    (tmp_path / "t.docx").write_text("id,text\n")
+    with pytest.raises(CorpusError, match=r"received the file .*t\.docx"):
+        open_corpus(str(tmp_path / "t.docx"))
 
 
 # --- through build -------------------------------------------------------------------------------

@@ -1,0 +1,37 @@
+"""Text and Markdown files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from retrieval_index.corpus.byte_source import open_bytes, read_at_most
+from retrieval_index.corpus.decoding import Decoding
+from retrieval_index.corpus.documents import Extract
+from retrieval_index.corpus.limits import MAX_ENTRY_BYTES
+
+MARKDOWN_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+([^\n]+)$", re.MULTILINE)
+
+
+def read_text(path: Path, decoding: Decoding) -> Extract:
+    """Returns a text file as it is, which has no title. Line ends become `\\n`.
+
+    Raises:
+        UndecodableError, TooLargeError: If it is no text, or too long.
+        OSError, EOFError, zlib.error: If it cannot be read.
+    """
+    with open_bytes(path) as file:
+        return Extract(decoding.decode_file(read_at_most(file, MAX_ENTRY_BYTES)), "")
+
+
+def read_markdown(path: Path, decoding: Decoding) -> Extract:
+    """Returns a Markdown file as it is; its title is the first heading.
+
+    Raises:
+        UndecodableError, TooLargeError: If it is no text, or too long.
+        OSError, EOFError, zlib.error: If it cannot be read.
+    """
+    text = read_text(path, decoding).text
+    heading = MARKDOWN_HEADING.search(text)
+    # The marks that may close a heading are no part of it.
+    return Extract(text, heading.group(1).rstrip(" \t#").strip() if heading else "")
