@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from retrieval_index.corpus.document import Document
 
 MAX_DOCUMENTS = 64
-MAX_CHARACTERS = 1_000_000
+# The spans of a batch are a tuple for each token: more keeps the garbage collector busy.
+MAX_CHARACTERS = 100_000
 
 
 def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

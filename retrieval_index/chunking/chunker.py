@@ -160,8 +160,8 @@ class Chunker:
     def split_many(self, documents: Iterable[Document]) -> Iterator[tuple[Document, list[Chunk]]]:
         """Yields each document with its chunks, in order; a tokeniser gets many at once.
 
-        The same chunks as `split`, several times sooner where the tokeniser works on a batch in
-        parallel. Documents are read ahead: 64 of them, or a million characters.
+        The same chunks as `split`, sooner where the tokeniser works on a batch in parallel.
+        Documents are read ahead: 64 of them, or 100,000 characters.
         """
         for batch in batches(documents):
             titles = [document.title.strip() for document in batch]

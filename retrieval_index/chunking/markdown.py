@@ -12,11 +12,21 @@ _LINE = re.compile(r"([^\r\n]*)(?:\r\n|\n|\r|$)")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+|$)")
 _ATX_CLOSING = re.compile(r"(?:^|[ \t])#+$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
-_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
+_MARKER = r"(?:>|(?:[-+*]|\d{1,9}[.)])(?=[ \t]|$))"
+_FENCE = re.compile(rf" {{0,3}}(?P<inside>(?:{_MARKER}[ \t]*)*)(?P<mark>`{{3,}}(?=[^`]*$)|~{{3,}})")
 _THEMATIC_BREAK = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$")
 # Lines that begin something a setext underline does not turn into a heading.
-_CONTAINER = re.compile(r" {0,3}(?:>|[-+*](?:[ \t]|$)|\d{1,9}[.)](?:[ \t]|$))")
+_CONTAINER = re.compile(rf" {{0,3}}{_MARKER}")
+# What raw HTML goes on to: its own end, or a blank line.
 _RAW_HTML = re.compile(r" {0,3}<(?:(!--)|(script|pre|style|textarea)(?:[\s>]|$))", re.IGNORECASE)
+_HTML_BLOCK = re.compile(
+    r" {0,3}</?(?:address|article|aside|blockquote|body|center|d[dlt]|details|dialog|div|fieldset"
+    r"|figcaption|figure|footer|form|h[1-6r]|head|header|html|iframe|li|link|main|menu|nav|ol|p"
+    r"|section|summary|table|tbody|td|tfoot|th|thead|title|tr|ul)(?:[\s>]|/>|$)",
+    re.IGNORECASE,
+)
+_LONE_TAG = re.compile(r" {0,3}<(?:/[A-Za-z][\w-]*\s*|[A-Za-z][\w-]*(?:\s[^<>]*)?)>\s*$")
+_BLANK = re.compile(r"^\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ def headings(text: str) -> Iterator[Heading]:
     """Yields the ATX (`# A`) and setext (underlined) headings of a text.
 
     None inside fenced or indented code, YAML front matter, an HTML comment, or a script, pre,
-    style or textarea element; and none in lists and quotations, which are no sections.
+    style or textarea element; and none on the line of a list item or a quotation.
     """
     closes: re.Pattern[str] | None = None  # what ends the code or HTML the line lies in
     paragraph: int | None = None  # where the paragraph began that an underline makes a heading
@@ -88,13 +98,17 @@ def headings(text: str) -> Iterator[Heading]:
             paragraph, lazy = None, False
             continue
         if fence := _FENCE.match(line):
-            mark = fence[1]
-            closes = re.compile(rf"^ {{0,3}}{mark[0]}{{{len(mark)},}}[ \t]*$")
+            mark, indent = fence["mark"], "[ \t>]*" if fence["inside"] else " {0,3}"
+            closes = re.compile(rf"^{indent}{mark[0]}{{{len(mark)},}}[ \t]*$")
             paragraph = None
         elif html := _RAW_HTML.match(line):
             closing = re.compile("-->" if html[1] else f"</{html[2]}>", re.IGNORECASE)
             closes = None if closing.search(line, html.end()) else closing
             paragraph = None
+        elif _HTML_BLOCK.match(line) or (paragraph is None and not lazy and _LONE_TAG.match(line)):
+            closes, paragraph = _BLANK, None
+        elif lazy and line.startswith("  "):
+            pass  # inside the item of a list
         elif atx := _ATX.match(line):
             yield Heading(len(atx[1]), start, end, _atx_content(line, atx.end(), start))
             paragraph, lazy = None, False
@@ -104,24 +118,26 @@ def headings(text: str) -> Iterator[Heading]:
             paragraph = None
         elif _THEMATIC_BREAK.match(line):
             paragraph, lazy = None, False
-        elif _CONTAINER.match(line):
-            paragraph, lazy = None, True
+        elif container := _CONTAINER.match(line):
+            paragraph, lazy = None, bool(line[container.end() :].strip())
         elif paragraph is None and not lazy and not _indented(line):
             paragraph = start
 
 
 def _front_matter_end(text: str) -> int:
     """Returns where the Markdown begins: behind a first block between lines of `---`."""
-    match = re.match(r"\ufeff?---[ \t]*\r?\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", text)
+    match = re.match(
+        r"\ufeff?---[ \t]*\r?\n(?![ \t]*\r?\n)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", text
+    )
     return match.end() if match else 0
 
 
 def _atx_content(line: str, first: int, offset: int) -> Span:
-    end = len(line.rstrip())
-    closing = _ATX_CLOSING.search(line, first, end)
+    content = line[first:].rstrip()
+    closing = _ATX_CLOSING.search(content)
     if closing:
-        end = first + len(line[first : closing.start()].rstrip())
-    return offset + first, offset + max(first, end)
+        content = content[: closing.start()].rstrip()
+    return offset + first, offset + first + len(content)
 
 
 def _stripped(text: str, start: int, end: int) -> Span:

@@ -14,14 +14,20 @@ _OPENERS = "\"'“”‘’«»‹›([{¿¡*_—–-"
 # Enders of scripts that write on without a space: Chinese and Japanese, Indic dandas, Ethiopic,
 # Burmese, Khmer.
 _WITHOUT_SPACE = "。！？｡．।॥።။។"
+_SIGNS = ".!?…؟۔։‼⁇⁈⁉"
 _END = re.compile(
-    rf"(?P<plain>[.!?…؟۔։‼⁇⁈⁉]+)[{_CLOSERS}]*(?:\[\d+(?:[,–-]\s?\d+)*\])*(?=\s)"
+    # From the first of several signs only, and without going back: leaders of a table of contents
+    # can be long.
+    rf"(?<![{_SIGNS}])(?P<plain>[{_SIGNS}]++)[{_CLOSERS}]*+(?:[ \u00a0\u202f]»)?"
+    r"(?:\[\d{1,4}(?:[,–-]\s?\d{1,4})*\])*(?=\s)"
     rf"|(?P<dense>[{_WITHOUT_SPACE}]+)(?P<closed>[{_CLOSERS}]*)"
     # A blank line, and the line of a list item, whatever stands before them.
-    r"|(?P<line>(?:\r\n|[\n\r])[^\S\n\r]*(?:[\n\r]|(?=(?:[-*+•‣◦–]|\d{1,3}[.)])\s)))"
+    r"|(?P<line>(?:\r\n|[\n\r])[^\S\n\r]*+(?:[\n\r]|(?=(?:[-*+•‣◦–]|\d{1,3}[.)])\s)))"
 )
 _NOT_SPACE = re.compile(r"\S")
-_LOOK_BACK = 40
+_WORD = re.compile(rf"[^\W_]+|[^\s{re.escape(_OPENERS)}]")
+_BULLETS = " \t\r\n" + _OPENERS
+_LOOK_AROUND = 40
 # 「…。」と言った: what was said is part of a sentence that goes on.
 _GOES_ON = "とっなのはがをにでも"
 
@@ -42,7 +48,7 @@ def sentence_spans(text: str, start: int = 0, end: int | None = None) -> Iterato
     """
     stop = len(text) if end is None else end
     cased = any(map(str.isupper, text[start : min(stop, start + 10_000)]))
-    begin = start
+    begin = looked = start  # nothing but whitespace lies between
     for match in _END.finditer(text, start, stop):
         place = match.end()
         if match["line"] is None:
@@ -55,9 +61,10 @@ def sentence_spans(text: str, start: int = 0, end: int | None = None) -> Iterato
                 ends = _ends(text, begin, match, following.start(), cased)
             if not ends:
                 continue
-        if place > begin and text[begin:place].strip():
+        if text[looked:place].strip():
             yield begin, place
             begin = place
+        looked = place
     if begin < stop:
         yield begin, stop
 
@@ -75,20 +82,15 @@ def _goes_on(text: str, match: re.Match[str], following: int) -> bool:
 def _ends(text: str, begin: int, match: re.Match[str], following: int, cased: bool) -> bool:
     """Whether a sentence that began at `begin` ends with the signs found."""
     signs = match["plain"]
-    after = text[following]
-    if after in _OPENERS:
-        found = re.compile(rf"[^\s{re.escape(_OPENERS)}]").search(text, following, following + 8)
-        after = found[0] if found else after
-    if after.islower() and cased:
+    word = _WORD.search(text, following, following + _LOOK_AROUND)
+    after = word[0] if word else text[following]
+    if after[0].islower() and cased:
         return False
     if signs != ".":
         return True
     place = match.start()
-    before = text[max(begin, place - _LOOK_BACK) : place].split()
-    word = before[-1].lstrip(_OPENERS) if before and not text[place - 1].isspace() else ""
-    if word.isdecimal() and len(word) <= 3 and not text[begin : place - len(word)].strip(_BULLETS):
+    before = text[max(begin, place - _LOOK_AROUND) : place]
+    last = before.split()[-1].lstrip(_OPENERS) if before and not before[-1].isspace() else ""
+    if last.isdecimal() and len(last) <= 3 and not text[begin : place - len(last)].strip(_BULLETS):
         return False  # "1. Introduction": the number of an item
-    return not is_abbreviation(word, after)
-
-
-_BULLETS = " \t\r\n" + _OPENERS
+    return not is_abbreviation(last, after)

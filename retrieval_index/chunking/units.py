@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 from retrieval_index.errors import EncoderError
 
@@ -55,42 +54,47 @@ def token_spans(texts: list[str], token_offsets: TokenOffsets) -> list[list[Span
 
 
 def _filled(text: str, spans: Sequence[Span]) -> list[Span]:
-    tokens = [(int(start), int(end)) for start, end in spans]
-    for start, end in tokens:
-        if not 0 <= start <= end <= len(text):
-            raise EncoderError(
-                f"`encoder.token_offsets` must return spans inside the text of {len(text)} "
-                f"characters; received ({start}, {end})."
-            )
-    for left, right in pairwise(tokens):
-        if right[0] < left[0]:
-            raise EncoderError(
-                "`encoder.token_offsets` must return spans in the order of the text; received "
-                f"{left} before {right}."
-            )
-    filled: list[Span] = []
-    covered = 0
-    for start, end in tokens:
-        if start > covered:
-            filled += word_spans(text, covered, start)
-        filled.append((start, end))
-        covered = max(covered, end)
-    return _without_leading_space(text, filled + word_spans(text, covered))
+    """Returns the units of a text, in one pass: there are millions of them.
 
-
-def _without_leading_space(text: str, spans: list[Span]) -> list[Span]:
-    """Moves starts past whitespace, and drops units behind the last character that is none.
-
-    Some tokenisers count the space before a word as part of its token, or as a token. Two units
+    Starts are moved past whitespace, and units behind the last character that is none are dropped:
+    some tokenisers count the space before a word as part of its token, or as a token. Two units
     that start at the same character in earnest must show that they do: no chunk can begin between.
     """
-    moved: list[Span] = []
-    place = 0
-    for start, end in spans:
-        place = max(place, start)
-        while place < len(text) and text[place].isspace():
+    units: list[Span] = []
+    length = len(text)
+    previous = covered = place = 0
+    for span in spans:
+        start, end = span
+        if type(start) is not int or type(end) is not int:
+            start, end = int(start), int(end)
+        if not previous <= start <= end <= length:
+            raise _refusal(length, previous, (start, end))
+        previous = start
+        if start > covered:
+            gap = text[covered:start]
+            if gap != " " and not gap.isspace():
+                left_out = word_spans(text, covered, start)
+                units += left_out
+                place = max(place, left_out[-1][0])
+        if end > covered:
+            covered = end
+        if start > place:
+            place = start
+        while place < length and text[place].isspace():
             place += 1
-        if place == len(text):
-            break
-        moved.append((place, max(place, end)))
-    return moved
+        if place < length:
+            units.append((place, end if end > place else place))
+    return units + word_spans(text, covered)
+
+
+def _refusal(length: int, previous: int, span: Span) -> EncoderError:
+    start, end = span
+    if 0 <= start <= end <= length:
+        return EncoderError(
+            "`encoder.token_offsets` must return spans in the order of the text; received one that "
+            f"starts at {previous} before {span}."
+        )
+    return EncoderError(
+        f"`encoder.token_offsets` must return spans inside the text of {length} characters; "
+        f"received {span}."
+    )
