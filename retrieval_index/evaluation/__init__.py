@@ -13,3 +13,30 @@ The rules are those of trec_eval, and so are the figures:
   0, and so does one whose judgements name no relevant document (both are counted and reported).
 - A query without any judgement says nothing: it is left out, counted and reported.
 """
+
+from __future__ import annotations
+
+from retrieval_index.evaluation.comparison import Comparison, ComparisonRow
+from retrieval_index.evaluation.evaluate import evaluate, evaluate_run
+from retrieval_index.evaluation.evaluation import Counts, Evaluation, Latency
+from retrieval_index.evaluation.metric_names import DEFAULT_METRICS, Metric, parse_metric
+from retrieval_index.evaluation.qrels import read_qrels
+from retrieval_index.evaluation.queries import read_queries
+from retrieval_index.evaluation.runs import read_run, write_run
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "Comparison",
+    "ComparisonRow",
+    "Counts",
+    "Evaluation",
+    "Latency",
+    "Metric",
+    "evaluate",
+    "evaluate_run",
+    "parse_metric",
+    "read_qrels",
+    "read_queries",
+    "read_run",
+    "write_run",
+]
