@@ -78,6 +78,15 @@ class Family:
         """Whether vectors must be seen before the first one can be added."""
         return self.lists is not None or (self.lossy and self.codec not in ("SQfp16", "SQbf16"))
 
+    @property
+    def least_count(self) -> int:
+        """How few vectors it can be trained on: one for every centroid."""
+        least = self.lists or 0
+        if self.codec.startswith("PQ"):
+            bits = re.search(r"x(\d+)", self.codec)
+            least = max(least, 2 ** (int(bits[1]) if bits else 8))
+        return least
+
 
 def parse_factory(factory: str, dimension: int) -> Family:
     """Reads and checks a FAISS factory string.

@@ -48,8 +48,10 @@ def read_vectors(
 def io_flags(family: Family) -> int:
     """Returns how FAISS should open an index of this kind.
 
-    Its two ways to map a file must never be combined (it raises); each ignores, or loads whole,
-    what the other maps. This is the only place that chooses.
+    Its two ways to map a file must never be combined (it raises). This is the only place that
+    chooses, and it never chooses `IO_FLAG_MMAP`: that makes inverted lists "on disk" ones, which
+    start 32 threads to read ahead in every search (0.55 ms instead of 0.014 ms for 16 lists of
+    6,000 small vectors, all in memory), and other indexes are loaded whole.
 
     Args:
         family: The kind of index.
@@ -57,13 +59,9 @@ def io_flags(family: Family) -> int:
     Returns:
         Flags for `faiss.read_index`.
     """
-    faiss = load_faiss()
-    if family.lists is None:
-        return int(faiss.IO_FLAG_MMAP_IFC)  # Flat, SQ, HNSW
     if family.fast_scan:
         return 0  # the interleaved lists live on the heap
-    # Lists become OnDiskInvertedLists, whose absolute path must not decide where they are found.
-    return int(faiss.IO_FLAG_MMAP | faiss.IO_FLAG_ONDISK_SAME_DIR)
+    return int(load_faiss().IO_FLAG_MMAP_IFC)
 
 
 def faiss_version() -> str:

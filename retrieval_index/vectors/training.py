@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.vectors.choice import training_size
 from retrieval_index.vectors.family import Family, make_empty
 from retrieval_index.vectors.library import load_faiss
 from retrieval_index.vectors.rows import in_blocks
+from retrieval_index.vectors.sizing import training_size
 from retrieval_index.vectors.threads import openmp_threads
 
 TWO_LEVELS_FROM = 8_192
@@ -51,9 +51,10 @@ def sample_rows(
     size = training_size(family, count)
     if size == 0:
         return None
-    if size < (family.lists or 1):
+    if size < family.least_count:
         raise ArgumentError(
-            f"{family.factory} needs at least {family.lists:,} rows; got {count:,}."
+            f"{family.factory} needs at least {family.least_count:,} rows to be trained; received: "
+            f"{count:,}."
         )
     chosen = np.sort(np.random.default_rng(seed).choice(count, size, replace=False))
     sample = np.empty((size, dimension), np.float32)
