@@ -140,7 +140,7 @@ def _checked_ranking(
         )
     if len(ids) and ids.dtype.kind not in "iu":
         raise ArgumentError(f"`rankings[{place}]` must have integer ids; received: {ids.dtype}.")
-    if not np.isfinite(scores).all() or np.any(np.diff(scores) > 0):
+    if not np.isfinite(scores).all() or np.any(scores[1:] > scores[:-1]):
         raise ArgumentError(f"`rankings[{place}]` must have finite scores, best first.")
     ids = ids.astype(np.int64)
     if len(np.unique(ids)) != len(ids):

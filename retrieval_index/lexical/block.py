@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +33,18 @@ class Block:
     Args:
         folder: Where the files of `FILES` lie.
         passages: How many passages the block must hold.
-        b: The b of BM25 that the scores were made with.
+        k1: The k1 of BM25 that the scores were made with.
+        b: Its b.
 
     Raises:
         CorruptIndexError: If a file is missing, damaged, foreign, or does not fit the others.
     """
 
-    def __init__(self, folder: Path, passages: int, b: float) -> None:
+    def __init__(self, folder: Path, passages: int, k1: float, b: float) -> None:
         self.folder = folder
         self.passages = passages
+        self._k1 = k1
         self._b = b
-        self._ratio: tuple[float, npt.NDArray[np.float32]] | None = None
         self._vocabulary = self._read_vocabulary()
         self._indptr = self._read_array(INDPTR, "int64", len(self._vocabulary) + 1)
         self._check_indptr()
@@ -52,6 +54,8 @@ class Block:
         if passages and int(self._lengths.min()) < 0:
             raise self._damage(LENGTHS, "a passage has a negative length")
         self.tokens = int(self._lengths.sum(dtype="int64"))
+        if self.tokens < len(self._data):
+            raise self._damage(LENGTHS, "the passages are shorter than their terms are many")
 
     def frequency(self, term: str) -> int:
         """Returns how many passages hold the term."""
@@ -60,18 +64,11 @@ class Block:
             return 0
         return int(self._indptr[column + 1] - self._indptr[column])
 
-    def column(
-        self, term: str, idf: float, average: float
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Returns which passages hold a term, and what BM25 gives each for it.
-
-        bm25s' score over its idf is s = tf / (K + tf) with K = k1 (1 - b + b length / average); for
-        another average K' = r K, the same tf gives s / (s + r (1 - s)), and tf need not be known.
+    def column(self, term: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Returns which passages hold a term, and bm25s' score of each: right for a lone block.
 
         Args:
             term: A term of the block.
-            idf: Its inverse document frequency in the whole collection.
-            average: Average length of a passage of the whole collection, in terms.
 
         Returns:
             Numbers of passages within the block, int32 (n,), and their scores, float32 (n,).
@@ -79,21 +76,46 @@ class Block:
         Raises:
             CorruptIndexError: If a number or a score of the column is out of range.
         """
-        import numpy as np
-
         column = self._vocabulary[term]
         rows = slice(int(self._indptr[column]), int(self._indptr[column + 1]))
         numbers, scores = self._indices[rows], self._data[rows]
-        own_idf = lucene_idf(len(numbers), self.passages)
-        self._check_column(numbers, scores, own_idf)
-        if self.tokens != round(average * self.passages):
-            share = scores / np.float32(own_idf)
-            share = np.minimum(share, np.float32(1))
-            ratio = self._length_ratio(average)[numbers]
-            scores = np.float32(idf) * (share / (share + ratio * (1 - share)))
-        elif idf != own_idf:
-            scores = scores * np.float32(idf / own_idf)
+        self._check_column(numbers, scores)
         return numbers, scores
+
+    def rescored_column(
+        self, term: str, idf: float, average: float
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Returns which passages hold a term, and its score as part of a larger collection.
+
+        The share of bm25s' score in the idf of the block is s = tf / (K + tf), so tf is
+        K s / (1 - s): a whole number, and rounding to it takes away what float32 lost. Equal
+        passages get equal scores by that, in whichever block they stand.
+
+        Args:
+            term: A term of the block.
+            idf: Its inverse document frequency in the collection.
+            average: Average length of the collection's passages, in terms.
+
+        Returns:
+            As `column`.
+
+        Raises:
+            CorruptIndexError: As `column`.
+        """
+        import numpy as np
+
+        numbers, scores = self.column(term)
+        if self._k1 == 0:  # s is 1 whatever tf is
+            return numbers, np.full(len(numbers), idf, dtype=np.float32)
+        share = scores / np.float32(lucene_idf(len(numbers), self.passages))
+        lengths = self._lengths[numbers].astype(np.float32)
+        fixed = np.float32(self._k1 * (1 - self._b))
+        slope = self._k1 * self._b
+        old = fixed + np.float32(slope * self.passages / self.tokens) * lengths
+        new = fixed + np.float32(slope / average) * lengths
+        counts = np.rint(old * share / np.maximum(1 - share, np.float32(1e-7)))
+        np.maximum(counts, np.float32(1), out=counts)
+        return numbers, np.float32(idf) * (counts / (new + counts))
 
     def verify(self) -> None:
         """Reads every file to its end.
@@ -103,44 +125,29 @@ class Block:
         """
         import numpy as np
 
-        total = 0
         for column in range(len(self._vocabulary)):
             rows = slice(int(self._indptr[column]), int(self._indptr[column + 1]))
-            numbers, scores = self._indices[rows], self._data[rows]
-            self._check_column(numbers, scores, lucene_idf(len(numbers), self.passages))
+            numbers = self._indices[rows]
+            self._check_column(numbers, self._data[rows])
             if np.any(np.diff(numbers) <= 0):
                 raise self._damage(INDICES, "the passages of a term are not in ascending order")
-            total += len(numbers)
-        if total > self.tokens:
-            raise self._damage(LENGTHS, "the passages are shorter than their terms are many")
-
-    def _length_ratio(self, average: float) -> npt.NDArray[np.float32]:
-        """The r of `column` for each passage; kept, as the average changes only with the index."""
-        import numpy as np
-
-        if self._ratio is None or self._ratio[0] != average:
-            lengths = np.asarray(self._lengths, dtype=np.float64)
-            new = 1 - self._b + self._b * lengths / average
-            old = 1 - self._b + self._b * lengths * (self.passages / self.tokens)
-            ratio = np.divide(new, old, out=np.ones_like(new), where=old > 0)
-            self._ratio = average, ratio.astype(np.float32)
-        return self._ratio[1]
 
     def _check_column(
-        self, numbers: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], idf: float
+        self, numbers: npt.NDArray[np.int32], scores: npt.NDArray[np.float32]
     ) -> None:
         if not len(numbers):
             raise self._damage(INDPTR, "a term stands in no passage")
         if int(numbers.view("uint32").max()) >= self.passages:  # a negative number is a huge one
             raise self._damage(INDICES, f"a passage is outside 0 to {self.passages - 1}")
-        # Written so that NaN is refused. A share of idf is below 1 but for rounding.
+        idf = lucene_idf(len(numbers), self.passages)
+        # Written so that NaN is refused. BM25 gives less than the idf, but for rounding.
         if not (float(scores.min()) > 0 and float(scores.max()) <= idf * 1.0001):
             raise self._damage(DATA, "a score is outside what BM25 can give")
 
     def _check_indptr(self) -> None:
         import numpy as np
 
-        if len(self._indptr) - 1 > 2**31 or int(self._indptr[0]) != 0:
+        if int(self._indptr[0]) != 0:
             raise self._damage(INDPTR, "it does not begin with 0")
         if np.any(np.diff(self._indptr) <= 0):
             raise self._damage(INDPTR, "a term stands in no passage")
@@ -181,8 +188,6 @@ class Block:
 
 def lucene_idf(frequency: int, passages: int) -> float:
     """Returns ln(1 + (N - n + 0.5) / (n + 0.5)) for n of N passages, Lucene's and bm25s' idf."""
-    import math
-
     return math.log(1 + (passages - frequency + 0.5) / (frequency + 0.5))
 
 

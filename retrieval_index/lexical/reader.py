@@ -47,7 +47,7 @@ class LexicalSegment:
                 f"{self.folder / SETTINGS} counts {self.passages} passages where {count} belong."
             )
         self.blocks = [
-            Block(self.folder / block_name(number), passages, self.b)
+            Block(self.folder / block_name(number), passages, self.k1, self.b)
             for number, passages in enumerate(settings["blocks"])
         ]
         self.tokens = sum(block.tokens for block in self.blocks)

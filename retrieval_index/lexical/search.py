@@ -42,9 +42,9 @@ def search_lexical(
 
     Document frequencies, the number of passages and their average length are those of all segments
     together, deleted passages included as in Lucene until they are compacted away; so a collection
-    scores the same whether it was written at once or in many parts, up to the rounding of float32.
-    A word that a query holds twice counts twice. Passages that share no term with the query are no
-    hits, so there can be fewer than `k`.
+    scores the same whether it was written at once or in many parts, up to the rounding of float32
+    (about 1e-6), and equal passages score equal. A word that a query holds twice counts twice.
+    Passages that share no term with the query are no hits, so there can be fewer than `k`.
 
     Args:
         segments: Segments with the same analyzer, k1 and b.
@@ -69,7 +69,9 @@ def search_lexical(
     masks = _checked_masks(segments, allowed)
     _check_alike(segments, analyzer)
     passages = sum(segment.passages for segment in segments)
-    average = sum(segment.tokens for segment in segments) / max(passages, 1)
+    # The scores on disk are right as they are if one block is the whole collection.
+    alone = sum(len(segment.blocks) for segment in segments) == 1
+    average = None if alone else sum(segment.tokens for segment in segments) / max(passages, 1)
     counted = [Counter(analyzer.tokens(query)) for query in queries]
     terms = list(dict.fromkeys(term for counts in counted for term in counts))
     frequencies = np.zeros(len(terms), dtype=np.int64)
@@ -91,7 +93,7 @@ def _search_one(
     segments: Sequence[LexicalSegment],
     masks: Sequence[npt.NDArray[np.bool_] | None],
     terms: dict[str, tuple[int, float]],
-    average: float,
+    average: float | None,
     k: int,
 ) -> LexicalHits:
     import numpy as np
@@ -120,7 +122,7 @@ def _best_of_block(
     block: Block,
     mask: npt.NDArray[np.bool_] | None,
     terms: dict[str, tuple[int, float]],
-    average: float,
+    average: float | None,
     floor: float,
     k: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None:
@@ -133,7 +135,10 @@ def _best_of_block(
     totals = np.zeros(block.passages, dtype=np.float32)
     for term in present:
         times, idf = terms[term]
-        numbers, scores = block.column(term, idf, average)
+        if average is None:
+            numbers, scores = block.column(term)
+        else:
+            numbers, scores = block.rescored_column(term, idf, average)
         totals[numbers] += scores if times == 1 else scores * np.float32(times)
     if mask is not None:
         totals[~mask] = 0

@@ -15,8 +15,9 @@ _UNSPACED = (
     "\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
     "\uff66-\uff9f\U00020000-\U000323af"
 )
-# Soft hyphen, zero-width joiner, word joiner, byte order mark: they stand inside words unseen.
-_INVISIBLE = dict.fromkeys((0xAD, 0x200D, 0x2060, 0xFEFF))
+# Soft hyphen, zero-width joiner, word joiner, byte order mark, variation selectors: they stand
+# inside words unseen.
+_INVISIBLE = dict.fromkeys((0xAD, 0x200D, 0x2060, 0xFEFF, *range(0xFE00, 0xFE10)))
 # Letters that carry their stroke or ligature inside and do not decompose.
 _LETTERS = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ı": "i"}
@@ -80,7 +81,7 @@ def _pattern() -> re.Pattern[str]:
     """The words of a normalised text; built at first use, as it asks for all combining marks."""
     marks = _ranges(
         code
-        for code in range(0x20000)  # above it stand only Han, and selectors of glyphs
+        for code in range(0x20000)  # above it stand only Han, and more selectors
         if unicodedata.category(chr(code)).startswith("M")
     )
     letter = rf"[^\W{_UNSPACED}]"
