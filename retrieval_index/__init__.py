@@ -14,9 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from retrieval_index.adding import add, update
     from retrieval_index.builder import build
     from retrieval_index.chunking.chunker import Chunk, Chunker
+    from retrieval_index.compacting import compact
     from retrieval_index.corpus.document import Document
+    from retrieval_index.deleting import delete
     from retrieval_index.encoders.hashing import HashingEncoder
     from retrieval_index.encoders.protocol import Encoder
     from retrieval_index.encoders.registry import known_providers, resolve_encoder
@@ -29,18 +32,32 @@ if TYPE_CHECKING:
         ClosedIndexError,
         CorpusError,
         CorruptIndexError,
+        DocumentNotFoundError,
         EncoderError,
         EncoderMismatchError,
+        EvaluationError,
         IndexExistsError,
         IndexNotFoundError,
         NewerFormatError,
         RetrievalIndexError,
         RetrievalIndexWarning,
     )
+    from retrieval_index.evaluation.comparison import Comparison
+    from retrieval_index.evaluation.evaluate import evaluate, evaluate_run
+    from retrieval_index.evaluation.evaluation import Evaluation
+    from retrieval_index.evaluation.qrels import read_qrels
+    from retrieval_index.evaluation.queries import read_queries
+    from retrieval_index.evaluation.runs import read_run, write_run
+    from retrieval_index.exporting import export
+    from retrieval_index.filters.filter import Filter
+    from retrieval_index.filters.parsing import parse_filter
     from retrieval_index.index import Index
-    from retrieval_index.index import open_index as open
+    from retrieval_index.merging import merge
+    from retrieval_index.opening import open_index as open
     from retrieval_index.passage import Passage
     from retrieval_index.report import BuildReport, Problem
+    from retrieval_index.snapshotting import drop_snapshot, restore, snapshot, snapshots
+    from retrieval_index.tuning import tune, tune_fusion
     from retrieval_index.verification import verify
 
 __all__ = [
@@ -50,12 +67,17 @@ __all__ = [
     "Chunk",
     "Chunker",
     "ClosedIndexError",
+    "Comparison",
     "CorpusError",
     "CorruptIndexError",
     "Document",
+    "DocumentNotFoundError",
     "Encoder",
     "EncoderError",
     "EncoderMismatchError",
+    "Evaluation",
+    "EvaluationError",
+    "Filter",
     "HashingEncoder",
     "Index",
     "IndexExistsError",
@@ -66,18 +88,59 @@ __all__ = [
     "RetrievalIndexError",
     "RetrievalIndexWarning",
     "SentenceTransformerEncoder",
+    "add",
     "build",
+    "compact",
+    "delete",
+    "drop_snapshot",
+    "evaluate",
+    "evaluate_run",
+    "export",
     "known_providers",
+    "merge",
     "open",
+    "parse_filter",
+    "read_qrels",
+    "read_queries",
+    "read_run",
     "resolve_encoder",
+    "restore",
+    "snapshot",
+    "snapshots",
+    "tune",
+    "tune_fusion",
+    "update",
     "verify",
+    "write_run",
 ]
 
 # Public name -> module, and the name there where it differs.
 _WHERE = {
     "build": "builder",
-    "open": "index:open_index",
+    "open": "opening:open_index",
     "verify": "verification",
+    "add": "adding",
+    "update": "adding",
+    "delete": "deleting",
+    "compact": "compacting",
+    "merge": "merging",
+    "export": "exporting",
+    "tune": "tuning",
+    "tune_fusion": "tuning",
+    "snapshot": "snapshotting",
+    "snapshots": "snapshotting",
+    "restore": "snapshotting",
+    "drop_snapshot": "snapshotting",
+    "evaluate": "evaluation.evaluate",
+    "evaluate_run": "evaluation.evaluate",
+    "Evaluation": "evaluation.evaluation",
+    "Comparison": "evaluation.comparison",
+    "read_qrels": "evaluation.qrels",
+    "read_queries": "evaluation.queries",
+    "read_run": "evaluation.runs",
+    "write_run": "evaluation.runs",
+    "Filter": "filters.filter",
+    "parse_filter": "filters.parsing",
     "Index": "index",
     "Passage": "passage",
     "BuildReport": "report",
@@ -95,7 +158,9 @@ _WHERE = {
     "ClosedIndexError": "errors",
     "CorpusError": "errors",
     "CorruptIndexError": "errors",
+    "DocumentNotFoundError": "errors",
     "EncoderError": "errors",
+    "EvaluationError": "errors",
     "EncoderMismatchError": "errors",
     "IndexExistsError": "errors",
     "IndexNotFoundError": "errors",

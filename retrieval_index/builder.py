@@ -1,4 +1,4 @@
-"""Building an index: read, chunk, encode, store, commit."""
+"""Building an index: read, cut, encode, store, index, measure, commit."""
 
 from __future__ import annotations
 
@@ -6,33 +6,40 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
-from datetime import UTC, datetime
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.arguments import check_positive
-from retrieval_index.chunking.chunker import Chunk, Chunker, check_sizes
-from retrieval_index.corpus.document import Entry
+from retrieval_index.changing import next_version, now
+from retrieval_index.chunking.chunker import Chunker, check_sizes
 from retrieval_index.corpus.opening import Corpus, open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.slicing import Slice
 from retrieval_index.encoders.registry import resolve_encoder
-from retrieval_index.encoding import ShardEncoder
-from retrieval_index.errors import CorpusError, RetrievalIndexWarning
-from retrieval_index.index import Index, open_index
+from retrieval_index.errors import ArgumentError, CorpusError, RetrievalIndexWarning
+from retrieval_index.index import Index
+from retrieval_index.opening import open_index
+from retrieval_index.options import IndexOptions, check_options
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
-from retrieval_index.storage.document_writer import DocumentWriter
-from retrieval_index.storage.manifest import DOCUMENTS, VECTORS, Manifest
-from retrieval_index.storage.vectors import METRIC, choose_index, faiss_version, write_vectors
+from retrieval_index.segment_building import BuiltSegment, Recipe, build_segment
+from retrieval_index.storage.commit import commit
+from retrieval_index.storage.manifest import (
+    MANIFEST_NAME,
+    ChunkerEntry,
+    EncoderEntry,
+    Manifest,
+    read_manifest,
+)
+from retrieval_index.storage.segment_files import segment_name
 from retrieval_index.storage.workspace import Workspace, check_target
 
 if TYPE_CHECKING:
     from retrieval_index.corpus.document import Document
     from retrieval_index.encoders.protocol import Encoder
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
+DUPLICATES = ("keep", "skip")
 
 
 def build(
@@ -40,14 +47,29 @@ def build(
     out: str | os.PathLike[str],
     encoder: str | Encoder | None = None,
     *,
+    fields: Mapping[str, Any] | None = None,
+    chunking: str = "tokens",
     chunk_size: int | None = None,
     overlap: int | None = None,
+    language: str | None = "en",
+    index: str | None = None,
+    memory: int | str | None = None,
+    latency: float | None = None,
+    recall: float = 0.95,
+    deletes: bool = False,
+    duplicates: str = "keep",
+    require_ids: bool = False,
+    encoding: str = "utf-8",
     batch_size: int = 64,
     strict: bool = False,
     overwrite: bool = False,
     normalize: bool = True,
+    reproducible: bool = True,
+    seed: int = 0,
     progress: bool = True,
     shard_size: int = 4096,
+    shard_id: int = 0,
+    shard_num: int = 1,
 ) -> Index:
     """Builds an index of a corpus and opens it.
 
@@ -57,29 +79,52 @@ def build(
     encoder, chunking and `shard_size`; what it has so far lies in `.<out>.building` beside `out`.
 
     Args:
-        corpus: A JSONL file (BEIR layout or `id`, `text`; may be gzip), a folder of .txt and .md
-            files, or an iterable of `Document`s, mappings, `(id, text)` pairs or texts.
+        corpus: A file or folder (see `retrieval_index.corpus`: text, Markdown, HTML, PDF, JSONL,
+            CSV, TSV, Parquet, TREC, each may be compressed), a list of them, or an iterable of
+            `Document`s, mappings, `(id, text)` pairs or texts.
         out: Folder of the new index.
         encoder: An encoder or its name (see `resolve_encoder`). Default "kzoo:minilm-encoder".
-        chunk_size: Most words in a passage, its title included; tokens of the encoder where it
-            tells them (`token_offsets`). Default: 160 words or 248 tokens, less for an encoder
-            that reads less.
-        overlap: Words or tokens that a passage repeats of the one before it, at most. Default: an
-            eighth of `chunk_size`.
+        fields: Which fields of a record are its id, title, text and metadata, such as
+            `{"id": "doi", "text": ["abstract", "body"], "metadata": ["year"]}`. Default: `_id` or
+            `id`, `title`, `text`, and all others as metadata.
+        chunking: How documents are cut: "tokens", "sentences", "paragraphs", "headings"
+            (Markdown), "characters" or "none". Default "tokens".
+        chunk_size: Most units in a passage, its title included: tokens of the encoder where it
+            tells them (`token_offsets`), else words. Default: 248 tokens or 160 words, less for an
+            encoder that reads less.
+        overlap: Units that a passage repeats of the one before it, at most. Default: an eighth of
+            `chunk_size`.
+        language: Language of the lexical (BM25) index, for stopwords and stemming; "none" for
+            words as they are, None for no lexical index. Default "en".
+        index: FAISS factory string. Default: chosen by the number of passages and the budgets.
+        memory: Most bytes the FAISS index may take, such as "2GB".
+        latency: Most milliseconds for one query on one core.
+        recall: Recall@10 against exact search that the search parameters are tuned to.
+        deletes: Whether many documents will be deleted or replaced later.
+        duplicates: What happens to a document whose title and text came before under another id:
+            "keep" (and count it) or "skip". Of entries with the same id the first is kept.
+        require_ids: Whether an entry without an id is unusable. Default: it gets one that is
+            derived from its title and text.
+        encoding: Encoding of text files.
         batch_size: Texts in one call of the encoder. Default 64.
         strict: Whether an unusable entry (no JSON, no text, no UTF-8, a repeated id, ...) ends the
-            build. Otherwise it is counted, reported, and warned about once; of entries with the
-            same id, the first is kept.
+            build. Otherwise it is counted, reported, and warned about once.
         overwrite: Whether an index at `out` is replaced, at the very end.
         normalize: Whether vectors are scaled to length 1, so that scores are cosines. Default True.
+        reproducible: Whether the same input and seed give the same search results, to the bit; a
+            graph (HNSW) is then grown by one thread. Default True.
+        seed: For the FAISS training sample, centroids, and the queries of the measurement.
         progress: Whether to show a progress line when standard error is a terminal.
         shard_size: Passages in a shard, which is what a killed build loses at most. Default 4096.
+        shard_id: Which part of the corpus is built, from 0, when several machines share the work;
+            `merge` makes one index of the parts.
+        shard_num: Number of parts. Default 1.
 
     Returns:
         The opened index; `index.report` tells what was read and passed over.
 
     Raises:
-        ArgumentError: If a number is out of range.
+        ArgumentError: If an argument is out of range or unknown.
         IndexExistsError: If something is at `out`.
         CorpusError: If the corpus is missing, unreadable or without a usable document, or if it
             has an unusable entry and `strict`.
@@ -89,100 +134,139 @@ def build(
     began = time.perf_counter()
     check_positive("batch_size", batch_size)
     check_positive("shard_size", shard_size)
-    check_sizes(chunk_size, overlap)
+    check_sizes(chunk_size, overlap, chunking)
+    if duplicates not in DUPLICATES:
+        raise ArgumentError(
+            f"`duplicates` must be one of {', '.join(DUPLICATES)}; received: {duplicates!r}."
+        )
+    options = check_options(
+        factory=index,
+        memory=memory,
+        latency=latency,
+        recall=recall,
+        deletes=deletes,
+        reproducible=reproducible,
+        seed=seed,
+    )
     target = check_target(out, overwrite)
-    source = open_corpus(corpus)
+    source: Corpus = open_corpus(corpus, fields, encoding=encoding, require_ids=require_ids)
+    if shard_num != 1:
+        source = Slice(source, shard_id, shard_num)
+    lexical = _lexical_settings(language)
     model = resolve_encoder(encoder)
-    chunker = Chunker.for_encoder(model, chunk_size, overlap)
+    recipe = Recipe(
+        model,
+        bool(normalize),
+        Chunker.for_encoder(model, chunk_size, overlap, chunking),
+        lexical,
+        options,
+        batch_size,
+        shard_size,
+        duplicates,
+    )
     log = ProblemLog(strict)
-    entries = _at_least_one(source, log)
-    identity = {
-        "name": model.name,
-        "fingerprint": model.fingerprint,
-        "dimension": model.dimension,
-        "normalize": bool(normalize),
-    }
-    plan = {
-        "version": PLAN_VERSION,
-        "encoder": {key: value for key, value in identity.items() if key != "name"},
-        "chunker": chunker.settings(),
-        "shard_size": int(shard_size),
-    }
+    plan = shard_plan(recipe)
     with Workspace.opened(target, plan) as workspace, BuildProgress(progress) as shown:
-        stage = ShardEncoder(
-            model,
-            workspace.shards,
-            shard_size=shard_size,
-            batch_size=batch_size,
-            normalize=bool(normalize),
-            progress=shown,
-        )
-        with closing(DocumentWriter(workspace.file(DOCUMENTS))) as store:
-            stage.run(_stored_chunks(entries, chunker, store, log, shown))
-            store.finish()
-        shown.stage("writing")
-        factory = choose_index(store.chunks, model.dimension)
-        arrays = workspace.shards.arrays(stage.count)
-        write_vectors(arrays, model.dimension, factory, workspace.file(VECTORS))
-        report = BuildReport(
-            corpus=source.description,
-            documents=store.documents,
-            chunks=store.chunks,
-            encoded_chunks=stage.encoded_chunks,
-            reused_chunks=stage.reused_chunks,
-            skipped=dict(log.skipped),
-            ignored_files=dict(log.ignored_files),
-            problems=tuple(log.examples),
-            seconds=round(time.perf_counter() - began, 3),
-            encode_seconds=round(stage.seconds, 3),
-        )
-        workspace.commit(
-            Manifest(
-                build_id=uuid.uuid4().hex,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                encoder=identity,
-                chunker=chunker.settings(),
-                faiss={"factory": factory, "metric": METRIC, "version": faiss_version()},
-                documents=store.documents,
-                chunks=store.chunks,
-                report=report.to_dict(),
-                files={},
+        old = read_manifest(target) if (target / MANIFEST_NAME).exists() else None
+        number = old.next_segment if old else 1
+        built = build_segment(source.read(log), segment_name(number), recipe, workspace, log, shown)
+        if built is None:
+            raise CorpusError(_nothing_found(source, log))
+        report = make_report(source, built, log, began)
+        manifest = first_manifest(recipe, built, report, number)
+        if old is not None:
+            manifest = next_version(
+                manifest.model_copy(update={"version": old.version}), manifest.change
             )
-        )
-    if report.skipped:
-        warnings.warn(f"`corpus`: {log.summary()}", RetrievalIndexWarning, stacklevel=2)
+        commit(workspace, manifest, [built.segment])
+    warn_of_problems(log)
     # The checksums were computed from these files a moment ago.
     return open_index(target, model, checksums=False)
 
 
-def _at_least_one(source: Corpus, log: ProblemLog) -> Iterator[Entry]:
-    """Returns the entries, of which there is at least one: nothing is written otherwise."""
-    entries = iter(source.read(log))
-    first = next(entries, None)
-    if first is None:
-        found = f" {log.summary()}" if log.skipped else ""
-        if log.ignored_files:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in log.ignored_files.items())
-            found += f" Files of other kinds: {kinds}."
-        raise CorpusError(
-            f"`corpus` must hold at least one document; {source.description} has none.{found}"
-        )
-    return chain([first], entries)
+def shard_plan(recipe: Recipe) -> dict[str, Any]:
+    """Returns what decides the vectors of a shard."""
+    return {
+        "version": PLAN_VERSION,
+        "encoder": {
+            "fingerprint": recipe.encoder.fingerprint,
+            "dimension": recipe.encoder.dimension,
+            "normalize": recipe.normalize,
+        },
+        "chunker": recipe.chunker.settings(),
+        "shard_size": recipe.shard_size,
+    }
 
 
-def _stored_chunks(
-    entries: Iterable[Entry],
-    chunker: Chunker,
-    store: DocumentWriter,
-    log: ProblemLog,
-    progress: BuildProgress,
-) -> Iterator[Chunk]:
-    """Yields the chunks of all documents, each stored under the number its vector will have."""
-    for document, where in entries:
-        if not store.add_document(document):
-            log.add("duplicate_id", where, f"the id {document.id!r} was used before")
-            continue
-        progress.document()
-        for chunk in chunker.split(document):
-            store.add_chunk(chunk)
-            yield chunk
+def first_manifest(
+    recipe: Recipe, built: BuiltSegment, report: BuildReport, number: int
+) -> Manifest:
+    """Returns the manifest of an index of one new segment."""
+    time_now = now()
+    return Manifest(
+        build_id=uuid.uuid4().hex,
+        version=1,
+        created=time_now,
+        changed=time_now,
+        change="build",
+        encoder=EncoderEntry(
+            name=recipe.encoder.name,
+            fingerprint=recipe.encoder.fingerprint,
+            dimension=recipe.encoder.dimension,
+            normalize=recipe.normalize,
+        ),
+        chunker=ChunkerEntry(**recipe.chunker.settings()),
+        lexical=recipe.lexical,
+        segments=[built.segment.entry],
+        next_segment=number + 1,
+        options=recipe.options.to_dict(),
+        search={},
+        report=report.to_dict(),
+    )
+
+
+def make_report(
+    source: Corpus, built: BuiltSegment | None, log: ProblemLog, began: float, **counts: int
+) -> BuildReport:
+    """Returns the account of a build or an addition."""
+    entry = built.segment.entry if built else None
+    stage = built.stage if built else None
+    return BuildReport(
+        corpus=source.description,
+        documents=entry.documents if entry else 0,
+        chunks=entry.chunks if entry else 0,
+        encoded_chunks=stage.encoded_chunks if stage else 0,
+        reused_chunks=stage.reused_chunks if stage else 0,
+        skipped=dict(log.skipped),
+        ignored_files=dict(log.ignored_files),
+        problems=tuple(log.examples),
+        repeated_texts=built.repeated_texts if built else 0,
+        seconds=round(time.perf_counter() - began, 3),
+        encode_seconds=round(stage.seconds, 3) if stage else 0.0,
+        **counts,
+    )
+
+
+def warn_of_problems(log: ProblemLog) -> None:
+    """Warns once if entries were passed over."""
+    if log.skipped:
+        warnings.warn(f"`corpus`: {log.summary()}", RetrievalIndexWarning, stacklevel=3)
+
+
+def _lexical_settings(language: str | None) -> dict[str, Any] | None:
+    if language is None:
+        return None
+    from retrieval_index.lexical.analyzer import Analyzer
+
+    return {"analyzer": Analyzer(language).settings(), "k1": 0.9, "b": 0.4}
+
+
+def _nothing_found(source: Corpus, log: ProblemLog) -> str:
+    found = f" {log.summary()}" if log.skipped else ""
+    if log.ignored_files:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in log.ignored_files.items())
+        found += f" Files of other kinds: {kinds}."
+    return f"`corpus` must hold at least one document; {source.description} has none.{found}"
+
+
+__all__ = ["IndexOptions", "build"]

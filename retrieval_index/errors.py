@@ -32,7 +32,11 @@ class IndexNotFoundError(RetrievalIndexError):
 
 
 class BuildLockedError(RetrievalIndexError):
-    """Another process is building the same index now."""
+    """Another process is building or changing the same index now."""
+
+
+class DocumentNotFoundError(RetrievalIndexError):
+    """A document that is to be deleted is not in the index."""
 
 
 class CorruptIndexError(RetrievalIndexError):

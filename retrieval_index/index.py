@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
@@ -11,26 +10,19 @@ from typing import TYPE_CHECKING, Any, overload
 from retrieval_index.arguments import check_positive
 from retrieval_index.encoders.checked import check_encoder, encode_queries, normalized
 from retrieval_index.encoders.registry import resolve_encoder
-from retrieval_index.encoding import groups
 from retrieval_index.errors import (
     ArgumentError,
     ClosedIndexError,
-    CorruptIndexError,
     EncoderError,
     EncoderMismatchError,
-    IndexNotFoundError,
 )
+from retrieval_index.hybrid import MODES, Hybrid
 from retrieval_index.passage import Passage
+from retrieval_index.pipelining import groups
 from retrieval_index.report import BuildReport
-from retrieval_index.storage.document_store import ChunkRow, DocumentStore
-from retrieval_index.storage.manifest import (
-    DOCUMENTS,
-    FORMAT_VERSION,
-    VECTORS,
-    Manifest,
-    read_manifest,
-)
-from retrieval_index.storage.vectors import read_vectors
+from retrieval_index.reranking import rerank_passages
+from retrieval_index.storage.manifest import FORMAT_VERSION, Manifest
+from retrieval_index.version import Version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,25 +30,25 @@ if TYPE_CHECKING:
 
     from retrieval_index.corpus.document import Document
     from retrieval_index.encoders.protocol import Encoder
+    from retrieval_index.filters.filter import Filter
+    from retrieval_index.hits import Ranking
+    from retrieval_index.segment import Segment
 
     Vectors = npt.NDArray[np.float32]
-    Hits = list[tuple[int, float]]
 
 QUERY_BATCH = 64
-OPEN_ATTEMPTS = 5
 
 
 class Index:
     """A searchable index. Made by `build` and `open`; also a context manager.
 
-    It keeps the version it opened: an overwriting build does not change its answers. Searching from
-    several threads is safe as far as the encoder is.
+    It keeps the version it opened: nothing that is built, added or deleted afterwards changes its
+    answers. Searching from several threads is safe as far as the encoder is.
 
     Args:
         path: Folder of the index.
         manifest: What it is made of.
-        store: Its documents.
-        vectors: Its FAISS index.
+        segments: Its parts, in the order of the manifest.
         encoder: The encoder for queries; None: found by the name in the manifest when needed.
     """
 
@@ -64,14 +56,12 @@ class Index:
         self,
         path: Path,
         manifest: Manifest,
-        store: DocumentStore,
-        vectors: Any,
+        segments: Sequence[Segment],
         encoder: str | Encoder | None = None,
     ) -> None:
         self.path = path
         self._manifest = manifest
-        self._store = store
-        self._vectors = vectors
+        self._version: Version | None = Version(manifest, segments)
         self._given_encoder = encoder
         self._encoder: Encoder | None = None
         if encoder is not None and not isinstance(encoder, str):
@@ -79,8 +69,13 @@ class Index:
 
     @property
     def report(self) -> BuildReport:
-        """What the build read and passed over, and how long it took."""
+        """What the last build or addition read and passed over, and how long it took."""
         return BuildReport.from_dict(self._manifest.report)
+
+    @property
+    def version(self) -> int:
+        """Number of the version that is open: 1 after the build, one more with every change."""
+        return self._manifest.version
 
     def __len__(self) -> int:
         """Number of passages."""
@@ -88,83 +83,152 @@ class Index:
 
     def __repr__(self) -> str:
         counts = f"{self._manifest.documents} documents, {len(self)} passages"
-        return f"Index({str(self.path)!r}: {counts}, encoder {self._manifest.encoder['name']!r})"
+        return f"Index({str(self.path)!r}: {counts}, encoder {self._manifest.encoder.name!r})"
 
     def info(self) -> dict[str, Any]:
         """Returns what there is to know about the index, as JSON-ready data.
 
-        Keys: path, format_version, build_id, created, documents, chunks, skipped, encoder (name,
-        fingerprint, dimension, normalize), chunker (units, size, overlap), faiss (factory, metric,
-        version), size_bytes, files (name to path, size, sha256).
+        Keys: path, format_version, build_id, version, created, changed, change, documents, chunks,
+        skipped, encoder (name, fingerprint, dimension, normalize), chunker (method, units, size,
+        overlap), lexical (or None), options, search, size_bytes, segments (a list: name,
+        documents, chunks, deleted_documents, vectors with factory, parameters and what was
+        measured, files).
         """
         manifest = self._manifest
+        body = manifest.model_dump(mode="json", exclude={"next_segment", "report"})
         return {
             "path": str(self.path),
             "format_version": FORMAT_VERSION,
-            "build_id": manifest.build_id,
-            "created": manifest.created,
             "documents": manifest.documents,
             "chunks": manifest.chunks,
             "skipped": dict(self.report.skipped),
-            "encoder": dict(manifest.encoder),
-            "chunker": dict(manifest.chunker),
-            "faiss": dict(manifest.faiss),
-            "size_bytes": sum(entry.size for entry in manifest.files.values()),
-            "files": {
-                key: {"path": entry.path, "size": entry.size, "sha256": entry.sha256}
-                for key, entry in manifest.files.items()
-            },
+            "size_bytes": sum(entry.size for entry in manifest.all_files()),
+            **body,
         }
+
+    def documents(self) -> Iterator[Document]:
+        """Yields every document that is not deleted, in the order they were added."""
+        return self._open().documents()
+
+    def document(self, document_id: str) -> Document | None:
+        """Returns a document by its id, or None."""
+        place = self._open().find([document_id]).get(document_id)
+        return None if place is None else self._open().segments[place[0]].document(place[1])
+
+    def passages(self) -> Iterator[tuple[list[Passage], Vectors]]:
+        """Yields all passages that are not deleted and their vectors, block by block.
+
+        Each block is a list of n passages (score 0) and float32 of shape (n, dimension).
+        """
+        return self._open().passage_blocks()
 
     @overload
     def search(
-        self, queries: str, k: int = ..., *, per_document: int | None = ...
+        self,
+        queries: str,
+        k: int = ...,
+        *,
+        mode: str = ...,
+        where: Mapping[str, Any] | None = ...,
+        per_document: int | None = ...,
+        fusion: str | None = ...,
+        weights: Sequence[float] | None = ...,
+        depth: int | None = ...,
+        rerank: Callable[..., Any] | Any | None = ...,
     ) -> list[Passage]: ...
 
     @overload
     def search(
-        self, queries: list[str], k: int = ..., *, per_document: int | None = ...
+        self,
+        queries: list[str],
+        k: int = ...,
+        *,
+        mode: str = ...,
+        where: Mapping[str, Any] | None = ...,
+        per_document: int | None = ...,
+        fusion: str | None = ...,
+        weights: Sequence[float] | None = ...,
+        depth: int | None = ...,
+        rerank: Callable[..., Any] | Any | None = ...,
     ) -> list[list[Passage]]: ...
 
     def search(
-        self, queries: str | list[str], k: int = 10, *, per_document: int | None = None
+        self,
+        queries: str | list[str],
+        k: int = 10,
+        *,
+        mode: str = "dense",
+        where: Mapping[str, Any] | None = None,
+        per_document: int | None = None,
+        fusion: str | None = None,
+        weights: Sequence[float] | None = None,
+        depth: int | None = None,
+        rerank: Callable[..., Any] | Any | None = None,
     ) -> list[Passage] | list[list[Passage]]:
         """Returns the passages closest to each query, best first.
 
         Args:
             queries: A query, or a list of them.
-            k: Passages for each query; fewer come back where the index holds fewer. Default 10.
+            k: Passages for each query; fewer come back where fewer can be found. Default 10.
+            mode: "dense" (vectors), "lexical" (BM25; passages that share no word with the query
+                are no hits), or "hybrid" (both, fused). Default "dense".
+            where: Filter on metadata, such as `{"lang": "en", "year": {"$gte": 2000}}`; see
+                `retrieval_index.filters`. It holds during the search: k passages come back
+                whenever k pass the filter.
             per_document: Most passages of one document among the k, such as 1; None: no limit.
+            fusion: Hybrid search: "rrf" or another fusion method. Default: what `tune_fusion`
+                stored, or "rrf".
+            weights: Hybrid search: weights of the dense and of the lexical ranking. Default: what
+                `tune_fusion` stored, or (1, 1).
+            depth: Passages taken of each ranking for fusion, and for `rerank`. Default 100.
+            rerank: Scores passages anew: `rerank(query, texts)` returns a score for each text, or
+                an object with `predict([(query, text), ...])`, such as a sentence-transformers
+                `CrossEncoder`. The best `depth` passages are given to it.
 
         Returns:
             A list of passages for a single query; a list of such lists for a list.
 
         Raises:
-            ArgumentError: If a query is no text or blank, or a number is below 1.
+            ArgumentError: If a query is no text or blank, a number is below 1, a name is unknown,
+                the filter is malformed, or the index has no lexical part and the mode needs it.
             EncoderMismatchError: If the encoder is not the one of the index.
             EncoderError: If the encoder cannot be found, or returns unusable vectors.
             ClosedIndexError: After `close()`.
             CorruptIndexError: If a stored passage cannot be read.
         """
         texts = [queries] if isinstance(queries, str) else list(queries)
-        self._check_search(k, per_document)
+        version = self._checked(k, per_document)
         for number, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 raise ArgumentError(
                     f"`queries` must be texts that are not blank; number {number} is {text!r:.60}."
                 )
+        if mode not in MODES:
+            raise ArgumentError(f"`mode` must be one of {', '.join(MODES)}; received: {mode!r}.")
+        rule = Hybrid.of(self._manifest.search, fusion, weights, depth)
         if not texts:
             return []
-        encoder = self._query_encoder()
-        normalize = self._manifest.encoder["normalize"]
-        hits: list[Hits] = []
+        condition = _condition(where)
+        wanted = max(k, rule.depth) if rerank is not None else k
+        hits: list[Ranking] = []
         for part in groups(texts, QUERY_BATCH):
-            hits += self._nearest(encode_queries(encoder, part, normalize), k, per_document)
-        answers = self._passages(hits)
+            vectors = self._encode(part) if mode != "lexical" else None
+            hits += version.search(part, vectors, mode, wanted, condition, per_document, rule)
+        answers = version.passages(hits)
+        if rerank is not None:
+            answers = [
+                rerank_passages(rerank, text, found, k)
+                for text, found in zip(texts, answers, strict=True)
+            ]
         return answers[0] if isinstance(queries, str) else answers
 
     def search_vectors(
-        self, vectors: npt.ArrayLike, k: int = 10, *, per_document: int | None = None
+        self,
+        vectors: npt.ArrayLike,
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        per_document: int | None = None,
     ) -> list[list[Passage]]:
         """Returns the passages closest to each query vector, best first.
 
@@ -172,6 +236,7 @@ class Index:
             vectors: Floats of shape (n, dimension), made by the encoder of the index. They are
                 scaled to length 1 if the index is.
             k: As in `search`.
+            where: As in `search`.
             per_document: As in `search`.
 
         Returns:
@@ -181,30 +246,21 @@ class Index:
             ArgumentError: If the shape is wrong, a value is not finite, or a number is below 1.
             ClosedIndexError: After `close()`.
         """
-        import numpy as np
-
-        self._check_search(k, per_document)
-        dimension = self._manifest.encoder["dimension"]
-        try:
-            rows = np.ascontiguousarray(vectors, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"`vectors` must be an array of floats ({error}).") from error
-        if rows.ndim != 2 or rows.shape[1] != dimension:
-            raise ArgumentError(
-                f"`vectors` must have the shape (n, {dimension}); received {rows.shape}."
-            )
-        if not np.isfinite(rows).all():
-            raise ArgumentError("`vectors` must be finite; received NaN or infinity.")
+        version = self._checked(k, per_document)
+        rows = self._checked_vectors(vectors)
         if not len(rows):
             return []
-        if self._manifest.encoder["normalize"]:
-            rows = normalized(rows)
-        return self._passages(self._nearest(rows, k, per_document))
+        rule = Hybrid()
+        found = version.search(
+            [""] * len(rows), rows, "dense", k, _condition(where), per_document, rule
+        )
+        return version.passages(found)
 
     def close(self) -> None:
         """Lets go of the files; may be called again."""
-        self._store.close()
-        self._vectors = None
+        if self._version is not None:
+            self._version.close()
+        self._version = None
 
     def __enter__(self) -> Index:
         return self
@@ -217,16 +273,39 @@ class Index:
     ) -> None:
         self.close()
 
-    def _check_search(self, k: int, per_document: int | None) -> None:
+    def _open(self) -> Version:
+        if self._version is None:
+            raise ClosedIndexError(f"The index {self.path} is closed. Open it again.")
+        return self._version
+
+    def _checked(self, k: int, per_document: int | None) -> Version:
         check_positive("k", k)
         if per_document is not None:
             check_positive("per_document", per_document)
-        if self._vectors is None:
-            raise ClosedIndexError(f"The index {self.path} is closed. Open it again.")
+        return self._open()
+
+    def _checked_vectors(self, vectors: npt.ArrayLike) -> Vectors:
+        import numpy as np
+
+        dimension = self._manifest.encoder.dimension
+        try:
+            rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"`vectors` must be an array of floats ({error}).") from error
+        if rows.ndim != 2 or rows.shape[1] != dimension:
+            raise ArgumentError(
+                f"`vectors` must have the shape (n, {dimension}); received {rows.shape}."
+            )
+        if not np.isfinite(rows).all():
+            raise ArgumentError("`vectors` must be finite; received NaN or infinity.")
+        return normalized(rows) if self._manifest.encoder.normalize else rows
+
+    def _encode(self, texts: list[str]) -> Vectors:
+        return encode_queries(self._query_encoder(), texts, self._manifest.encoder.normalize)
 
     def _query_encoder(self) -> Encoder:
         if self._encoder is None:
-            name = self._given_encoder or self._manifest.encoder["name"]
+            name = self._given_encoder or self._manifest.encoder.name
             try:
                 found = resolve_encoder(name)
             except EncoderError as error:
@@ -238,128 +317,31 @@ class Index:
         return self._encoder
 
     def _checked_encoder(self, encoder: Encoder) -> Encoder:
-        checked = check_encoder(encoder)
-        wanted = self._manifest.encoder
-        received = (checked.dimension, checked.fingerprint)
-        if received != (wanted["dimension"], wanted["fingerprint"]):
-            raise EncoderMismatchError(
-                f"`encoder` must be the one that built {self.path}: {wanted['name']}, dimension "
-                f"{wanted['dimension']}, fingerprint {wanted['fingerprint']}; received "
-                f"{checked.name}, dimension {received[0]}, fingerprint {received[1]}. "
-                "Search with the former, or build the index again with the latter."
-            )
-        return checked
-
-    def _nearest(self, vectors: Vectors, k: int, per_document: int | None) -> list[Hits]:
-        """Returns (chunk number, score) of the k nearest for each row."""
-        count = min(int(k), len(self))
-        if per_document is None:
-            return self._faiss_search(vectors, count)
-        # A document with many good passages crowds others out, so ask for more until k are left
-        # for every query. Doubling costs at most twice the last round.
-        asked = count
-        while True:
-            asked = min(4 * asked, len(self))
-            found = self._faiss_search(vectors, asked)
-            rows = self._store.chunks({chunk for hits in found for chunk, _ in hits})
-            kept = [_limited(hits, rows, per_document)[:k] for hits in found]
-            if asked == len(self) or all(len(hits) >= count for hits in kept):
-                return kept
-
-    def _faiss_search(self, vectors: Vectors, count: int) -> list[Hits]:
-        scores, numbers = self._vectors.search(vectors, count)
-        # FAISS pads with -1 where an approximate index finds fewer than asked for.
-        return [
-            [(int(n), float(s)) for n, s in zip(row_n, row_s, strict=True) if n >= 0]
-            for row_n, row_s in zip(numbers, scores, strict=True)
-        ]
-
-    def _passages(self, found: list[Hits]) -> list[list[Passage]]:
-        rows = self._store.chunks({chunk for hits in found for chunk, _ in hits})
-        documents = self._store.documents({row.document for row in rows.values()})
-
-        def passage(rank: int, number: int, score: float) -> Passage:
-            row = rows[number]
-            document: Document = documents[row.document]
-            return Passage(
-                score=score,
-                document_id=document.id,
-                title=document.title,
-                chunk_id=number,
-                start=row.start,
-                end=row.end,
-                text=document.text[row.start : row.end],
-                metadata=document.metadata,
-                rank=rank,
-            )
-
-        return [[passage(rank, *hit) for rank, hit in enumerate(hits, start=1)] for hits in found]
+        return check_same_encoder(encoder, self._manifest, self.path)
 
 
-def open_index(
-    path: str | os.PathLike[str],
-    encoder: str | Encoder | None = None,
-    *,
-    checksums: bool = True,
-) -> Index:
-    """Opens an index for searching.
-
-    Args:
-        path: Folder of the index.
-        encoder: The encoder of the index, or its name. Default: found by the name in the manifest
-            at the first search. An index of unknown origin may name any model.
-        checksums: Whether both files are read through once and compared with their SHA-256. Without
-            it only their sizes are, and FAISS may crash on a file that was damaged.
-
-    Returns:
-        The open index.
+def check_same_encoder(encoder: Any, manifest: Manifest, path: Path) -> Encoder:
+    """Returns the encoder if it made the vectors of an index.
 
     Raises:
-        IndexNotFoundError: If there is no index.
-        CorruptIndexError: If a file of it is damaged or missing.
-        NewerFormatError: If a newer version of this package wrote it.
-        EncoderMismatchError: If the encoder is not the one of the index.
+        EncoderMismatchError: If it did not.
     """
-    folder = Path(path).expanduser().resolve()
-    manifest = read_manifest(folder)
-    for _ in range(OPEN_ATTEMPTS):
-        try:
-            return _open_version(folder, manifest, encoder, checksums)
-        except CorruptIndexError:
-            # A build may have replaced the version between the two reads. If it did not, the
-            # files are damaged indeed.
-            newer = read_manifest(folder)
-            if newer.build_id == manifest.build_id:
-                raise
-            manifest = newer
-    raise IndexNotFoundError(f"`path` {folder} is being replaced too often to be opened.")
+    checked = check_encoder(encoder)
+    wanted = manifest.encoder
+    received = (checked.dimension, checked.fingerprint)
+    if received != (wanted.dimension, wanted.fingerprint):
+        raise EncoderMismatchError(
+            f"`encoder` must be the one that built {path}: {wanted.name}, dimension "
+            f"{wanted.dimension}, fingerprint {wanted.fingerprint}; received "
+            f"{checked.name}, dimension {received[0]}, fingerprint {received[1]}. "
+            "Search with the former, or build the index again with the latter."
+        )
+    return checked
 
 
-def _open_version(
-    folder: Path, manifest: Manifest, encoder: str | Encoder | None, checksums: bool
-) -> Index:
-    vectors_file = manifest.files[VECTORS].check(folder, checksums)
-    documents_file = manifest.files[DOCUMENTS].check(folder, checksums)
-    vectors = read_vectors(
-        vectors_file,
-        manifest.faiss["factory"],
-        manifest.chunks,
-        manifest.encoder["dimension"],
-    )
-    store = DocumentStore(documents_file)
-    try:
-        return Index(folder, manifest, store, vectors, encoder)
-    except BaseException:
-        store.close()
-        raise
+def _condition(where: Mapping[str, Any] | None) -> Filter | None:
+    if where is None:
+        return None
+    from retrieval_index.filters import parse_filter
 
-
-def _limited(hits: Hits, rows: dict[int, ChunkRow], per_document: int) -> Hits:
-    seen: Counter[int] = Counter()
-    kept = []
-    for number, score in hits:
-        document = rows[number].document
-        seen[document] += 1
-        if seen[document] <= per_document:
-            kept.append((number, score))
-    return kept
+    return parse_filter(where)

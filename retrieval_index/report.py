@@ -28,13 +28,16 @@ class BuildReport:
 
     Attributes:
         corpus: Description of the source.
-        documents: Documents in the index.
-        chunks: Passages in the index.
+        documents: Documents that were taken.
+        chunks: Passages they were cut into.
         encoded_chunks: Passages encoded by this run.
         reused_chunks: Passages taken over from a run that was broken off.
         skipped: Entries passed over, by reason.
         ignored_files: Files in the folder that are of no readable kind, by suffix.
         problems: The first few skipped entries, with their places.
+        repeated_texts: Documents whose title and text came before under another id.
+        replaced: Documents of the index that new ones took the place of (`update`).
+        unchanged: Documents that the index holds with the same content already (`update`).
         seconds: Wall clock of the whole run.
         encode_seconds: Part of it inside the encoder.
     """
@@ -47,6 +50,9 @@ class BuildReport:
     skipped: Mapping[str, int] = field(default_factory=dict)
     ignored_files: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    repeated_texts: int = 0
+    replaced: int = 0
+    unchanged: int = 0
     seconds: float = 0.0
     encode_seconds: float = 0.0
 

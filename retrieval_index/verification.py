@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from retrieval_index.errors import CorruptIndexError
-from retrieval_index.storage.document_store import DocumentStore
-from retrieval_index.storage.manifest import DOCUMENTS, VECTORS, Manifest, read_manifest
-from retrieval_index.storage.vectors import read_vectors
+from retrieval_index.opening import OPEN_ATTEMPTS
+from retrieval_index.segment import Segment
+from retrieval_index.storage.manifest import Manifest, read_manifest
+from retrieval_index.storage.workspace import as_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,67 +21,106 @@ LENGTH_TOLERANCE = 1e-3
 
 
 def verify(path: str | os.PathLike[str]) -> dict[str, int]:
-    """Reads all of an index and checks sizes, checksums, counts, offsets and vectors.
+    """Reads all of an index and checks sizes, checksums, counts, offsets, postings and vectors.
 
     Args:
         path: Folder of the index.
 
     Returns:
-        What was checked: the numbers of `files`, `bytes`, `documents`, `chunks` and `vectors`.
+        What was checked: the numbers of `segments`, `files`, `bytes`, `documents`, `chunks`
+        and `vectors`, deleted ones among the last three.
 
     Raises:
         IndexNotFoundError: If there is no index.
         NewerFormatError: If a newer version of this package wrote it.
         CorruptIndexError: At the first thing that is wrong.
     """
-    folder = Path(path).expanduser().resolve()
-    manifest = read_manifest(folder)
-    for entry in manifest.files.values():
-        entry.check(folder)
-    _check_documents(folder, manifest)
-    _check_vectors(folder, manifest)
+    folder = as_folder(path, "path")
+    for attempt in range(OPEN_ATTEMPTS):
+        manifest = read_manifest(folder)
+        try:
+            return _verify(folder, manifest)
+        except CorruptIndexError:
+            # As in `open_index`: a writer may have cleared the version away meanwhile.
+            replaced = read_manifest(folder).build_id != manifest.build_id
+            if not replaced or attempt == OPEN_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _verify(folder: Path, manifest: Manifest) -> dict[str, int]:
+    alive: dict[str, str] = {}
+    for entry in manifest.segments:
+        segment = Segment(folder, entry, manifest, checksums=True)
+        try:
+            _check_documents(folder, segment, alive)
+            _check_vectors(folder, segment, manifest.encoder.normalize)
+            if segment.lexical is not None:
+                segment.lexical.verify()
+        finally:
+            segment.close()
+    files = list(manifest.all_files())
+    chunks = sum(entry.chunks for entry in manifest.segments)
     return {
-        "files": len(manifest.files),
-        "bytes": sum(entry.size for entry in manifest.files.values()),
-        "documents": manifest.documents,
-        "chunks": manifest.chunks,
-        "vectors": manifest.chunks,
+        "segments": len(manifest.segments),
+        "files": len(files),
+        "bytes": sum(entry.size for entry in files),
+        "documents": sum(entry.documents for entry in manifest.segments),
+        "chunks": chunks,
+        "vectors": chunks,
     }
 
 
-def _check_documents(folder: Path, manifest: Manifest) -> None:
-    file = folder / manifest.files[DOCUMENTS].path
-    store = DocumentStore(file)
-    try:
-        if store.counts() != (manifest.documents, manifest.chunks):
+def _check_documents(folder: Path, segment: Segment, alive: dict[str, str]) -> None:
+    """Checks the store, and that no id lives in two segments; `alive` is filled."""
+    name, store = segment.entry.name, segment.store
+    for problem in store.problems():
+        raise CorruptIndexError(f"{folder}, {name}, documents: {problem}.")
+    if store.count() != segment.entry.documents:
+        raise CorruptIndexError(
+            f"{folder}, {name} holds {store.count()} documents; the manifest says "
+            f"{segment.entry.documents}."
+        )
+    ends = _last_characters(segment)
+    for number, document in enumerate(store.stream()):
+        if number >= len(ends) or ends[number] > len(document.text):
             raise CorruptIndexError(
-                f"{file} holds (documents, chunks) {store.counts()}; the manifest says "
-                f"{(manifest.documents, manifest.chunks)}."
+                f"{folder}, {name}: a passage of document {document.id!r} ends at character "
+                f"{ends[number]} of {len(document.text)}."
             )
-        problem = next(store.problems(), None)
-    finally:
-        store.close()
-    if problem is not None:
-        raise CorruptIndexError(f"{file}: {problem}.")
+        if segment.dead is not None and segment.dead[number]:
+            continue
+        if document.id in alive:
+            raise CorruptIndexError(
+                f"{folder}: document {document.id!r} is in {alive[document.id]} and in {name}."
+            )
+        alive[document.id] = name
 
 
-def _check_vectors(folder: Path, manifest: Manifest) -> None:
-    file = folder / manifest.files[VECTORS].path
-    dimension = manifest.encoder["dimension"]
-    index = read_vectors(file, manifest.faiss["factory"], manifest.chunks, dimension)
-    for first in range(0, manifest.chunks, ROWS):
-        rows = index.reconstruct_n(first, min(ROWS, manifest.chunks - first))
-        problem = _row_problem(rows, manifest.encoder)
+def _last_characters(segment: Segment) -> npt.NDArray[np.int64]:
+    import numpy as np
+
+    ends = np.zeros(segment.entry.documents, dtype=np.int64)
+    np.maximum.at(ends, segment.chunks[:, 0], segment.chunks[:, 2])
+    return ends
+
+
+def _check_vectors(folder: Path, segment: Segment, normalize: bool) -> None:
+    for first in range(0, segment.entry.chunks, ROWS):
+        rows = segment.vectors.rows(first, min(ROWS, segment.entry.chunks - first))
+        problem = _row_problem(rows, normalize)
         if problem is not None:
-            raise CorruptIndexError(f"{file}: among vectors from number {first} on, {problem}.")
+            raise CorruptIndexError(
+                f"{folder}, {segment.entry.name}: among vectors from number {first} on, {problem}."
+            )
 
 
-def _row_problem(rows: npt.NDArray[np.float32], encoder: dict[str, Any]) -> str | None:
+def _row_problem(rows: npt.NDArray[np.float32], normalize: bool) -> str | None:
     import numpy as np
 
     if not np.isfinite(rows).all():
         return "one is not finite"
-    if encoder["normalize"]:
+    if normalize:
         lengths = np.linalg.norm(rows, axis=1)
         # A zero vector stays zero: a text in which the encoder sees nothing.
         if (np.minimum(np.abs(lengths - 1), lengths) > LENGTH_TOLERANCE).any():

@@ -113,14 +113,15 @@ def index_info(
         found: dict[str, Any] = opened.info()
     if as_json:
         return console.show_json(found | ({"verified": checked} if checked else {}))
-    encoder, chunker, faiss = found["encoder"], found["chunker"], found["faiss"]
+    encoder, chunker = found["encoder"], found["chunker"]
+    kinds = sorted({segment["vectors"]["factory"] for segment in found["segments"]})
     facts = {
         "documents": console.count(found["documents"]),
         "passages": console.count(found["chunks"]),
         "left out": _counts(found["skipped"]),
         "encoder": f"{encoder['name']}, {encoder['dimension']} dimensions",
         "passages of": f"{chunker['size']} {chunker['units']}, overlap {chunker['overlap']}",
-        "vectors": f"{faiss['factory']} ({faiss['metric']}, FAISS {faiss['version']})",
+        "vectors": ", ".join(kinds),
         "size": console.megabytes(found["size_bytes"]),
         "created": found["created"],
         "verified": f"{checked['files']} files, {checked['vectors']} vectors" if checked else None,

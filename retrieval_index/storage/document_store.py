@@ -1,4 +1,4 @@
-"""Reading the store of documents and chunk offsets."""
+"""Reading the store of documents."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from retrieval_index.corpus.document import Document
 from retrieval_index.errors import CorruptIndexError
 from retrieval_index.storage.document_writer import APPLICATION_ID, SCHEMA_VERSION
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from retrieval_index.filters.filter import Filter
+
 QUERY_ROWS = 500  # SQLite binds at least 999 values in one statement
-
-
-class ChunkRow(NamedTuple):
-    """A chunk: number of its document, and its characters there."""
-
-    document: int
-    start: int
-    end: int
 
 
 class DocumentStore:
@@ -51,21 +49,9 @@ class DocumentStore:
             self.close()
             raise
 
-    def counts(self) -> tuple[int, int]:
-        """Returns the number of documents and of chunks."""
-        documents = self._one("SELECT count(*) FROM documents")
-        return documents, self._one("SELECT count(*) FROM chunks")
-
-    def chunks(self, numbers: Collection[int]) -> dict[int, ChunkRow]:
-        """Returns the chunks with these numbers.
-
-        Raises:
-            CorruptIndexError: If one is missing.
-        """
-        sql = 'SELECT number, document, start, "end" FROM chunks WHERE number IN (%s)'
-        found = {row[0]: ChunkRow(*row[1:]) for row in self._rows(sql, numbers)}
-        self._check_complete("chunks", numbers, found)
-        return found
+    def count(self) -> int:
+        """Returns the number of documents."""
+        return self._one("SELECT count(*) FROM documents")
 
     def documents(self, numbers: Collection[int]) -> dict[int, Document]:
         """Returns the documents with these numbers.
@@ -74,28 +60,71 @@ class DocumentStore:
             CorruptIndexError: If one is missing or unreadable.
         """
         sql = "SELECT number, id, text, title, metadata FROM documents WHERE number IN (%s)"
-        found = {row[0]: self._document(row[1:]) for row in self._rows(sql, numbers)}
-        self._check_complete("documents", numbers, found)
+        found = {row[0]: self._document(row[1:]) for row in self._rows(sql, sorted(numbers))}
+        missing = next((number for number in numbers if number not in found), None)
+        if missing is not None:
+            raise CorruptIndexError(f"{self._path}: number {missing} is missing in documents.")
         return found
 
-    def problems(self) -> Iterator[str]:
-        """Yields what is wrong with the content, after reading all of it."""
+    def headings(self, numbers: Collection[int]) -> dict[int, str]:
+        """Returns the headings with these numbers; -1 is "".
+
+        Raises:
+            CorruptIndexError: If one is missing.
+        """
+        sql = "SELECT number, text FROM headings WHERE number IN (%s)"
+        found: dict[int, str] = dict(self._rows(sql, sorted(numbers)))
+        found[-1] = ""
+        missing = next((number for number in numbers if number not in found), None)
+        if missing is not None:
+            raise CorruptIndexError(f"{self._path}: number {missing} is missing in headings.")
+        return found
+
+    def numbers(self, ids: Collection[str]) -> dict[str, int]:
+        """Returns the number of each of these ids that is here."""
+        sql = "SELECT id, number FROM documents WHERE id IN (%s)"
+        return dict(self._rows(sql, list(ids)))
+
+    def digest(self, number: int) -> bytes:
+        """Returns the digest of a document's title and text."""
+        sql = "SELECT digest FROM documents WHERE number = ?"
+        with self._guarded(), self._lock:
+            return bytes(self._connection.execute(sql, (number,)).fetchone()[0])
+
+    def holds_text(self, digest: bytes) -> int | None:
+        """Returns the number of a document with this digest, or None."""
+        sql = "SELECT number FROM documents WHERE digest = ?"
+        with self._guarded(), self._lock:
+            row = self._connection.execute(sql, (digest,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def matching(self, condition: Filter, count: int) -> npt.NDArray[np.bool_]:
+        """Returns which of the `count` documents a filter lets through, bool (count,)."""
+        with self._guarded(), self._lock:
+            return condition.documents(self._connection, count)
+
+    def stream(self) -> Iterator[Document]:
+        """Yields all documents in the order of their numbers.
+
+        Raises:
+            CorruptIndexError: If the file is damaged.
+        """
+        sql = "SELECT id, text, title, metadata FROM documents ORDER BY number"
         with self._guarded():
+            # A connection of its own: the lock must not be held between two documents.
+            uri = f"{self._path.absolute().as_uri()}?mode=ro&immutable=1"
+            connection = sqlite3.connect(uri, uri=True)
+            try:
+                for row in connection.execute(sql):
+                    yield self._document(row)
+            finally:
+                connection.close()
+
+    def problems(self) -> Iterator[str]:
+        """Yields what SQLite finds wrong with the file, after reading all of it."""
+        with self._guarded(), self._lock:
             check = self._connection.execute("PRAGMA integrity_check(3)").fetchall()
         yield from (row[0] for row in check if row[0] != "ok")
-        chunks = self.counts()[1]
-        if self._one("SELECT coalesce(max(number), -1) FROM chunks") != chunks - 1:
-            yield "the chunks are not numbered from 0 without a gap"
-        sql = (
-            'SELECT c.number, c.start, c."end", d.text FROM chunks c '
-            "LEFT JOIN documents d ON d.number = c.document ORDER BY c.number"
-        )
-        with self._guarded():
-            for number, start, end, text in self._connection.execute(sql):
-                if text is None:
-                    yield f"chunk {number} has no document"
-                elif not 0 <= start <= end <= len(text):
-                    yield f"chunk {number} [{start}:{end}] lies outside its document"
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -110,10 +139,9 @@ class DocumentStore:
                 f"{self._path}: the metadata of document {identifier!r} is damaged ({error})."
             ) from error
 
-    def _rows(self, sql: str, numbers: Collection[int]) -> Iterator[tuple[Any, ...]]:
-        ordered = sorted(numbers)
-        for first in range(0, len(ordered), QUERY_ROWS):
-            part = ordered[first : first + QUERY_ROWS]
+    def _rows(self, sql: str, values: list[Any]) -> Iterator[tuple[Any, ...]]:
+        for first in range(0, len(values), QUERY_ROWS):
+            part = values[first : first + QUERY_ROWS]
             with self._guarded(), self._lock:
                 rows = self._connection.execute(sql % ",".join("?" * len(part)), part).fetchall()
             yield from rows
@@ -122,16 +150,11 @@ class DocumentStore:
         with self._guarded(), self._lock:
             return int(self._connection.execute(sql).fetchone()[0])
 
-    def _check_complete(self, table: str, wanted: Collection[int], found: dict[int, Any]) -> None:
-        missing = next((number for number in wanted if number not in found), None)
-        if missing is not None:
-            raise CorruptIndexError(f"{self._path}: number {missing} is missing in {table}.")
-
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
             raise CorruptIndexError(
                 f"{self._path} is damaged or no SQLite file ({error}). Build the index again."
             ) from error

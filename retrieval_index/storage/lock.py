@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -23,22 +26,28 @@ else:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+LOCK = "lock"
+OWNER = "owner.json"
+
+
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Holds the lock of a folder, which is made if need be.
 
-    The operating system drops the lock when the process ends, however it ends: a killed build
-    leaves no stale lock.
+    The operating system drops the lock when the process ends, however it ends: a lock is stale
+    exactly when nobody holds it, and a killed build leaves none. Who holds it stands in
+    `owner.json` beside it, for the message to others.
 
     Raises:
         BuildLockedError: If another process, or another build in this one, holds it.
     """
     with _acquired(folder):
+        _write_owner(folder / OWNER)
         yield
 
 
 def _acquired(folder: Path) -> IO[bytes]:
-    path = folder / "lock"
+    path = folder / LOCK
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -50,8 +59,8 @@ def _acquired(folder: Path) -> IO[bytes]:
         except OSError as error:
             file.close()
             raise BuildLockedError(
-                f"`out` is being built by another process now (it works in {folder}). "
-                "Wait for it, or choose another `out`."
+                f"`out` is being built or changed by another process now{_owner(folder / OWNER)}; "
+                f"it works in {folder}. Wait for it, or choose another `out`."
             ) from error
         if _is_same(path, file):
             return file
@@ -63,3 +72,17 @@ def _is_same(path: Path, file: IO[bytes]) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
+
+
+def _write_owner(path: Path) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    owner = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
+    path.write_text(json.dumps(owner), encoding="utf-8")
+
+
+def _owner(path: Path) -> str:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return f" (process {owner['process']} on {owner['host']}, since {owner['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # not written yet, or being written

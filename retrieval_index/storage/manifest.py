@@ -4,101 +4,199 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from retrieval_index.errors import CorruptIndexError, IndexNotFoundError, NewerFormatError
-from retrieval_index.report import BuildReport
-from retrieval_index.storage.durable import sha256_file, write_json
+from retrieval_index.storage.durable import write_json
+from retrieval_index.storage.file_entry import FileEntry
 
 FORMAT = "retrieval_index"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
-MAX_BYTES = 16 * 2**20  # a manifest is a few kilobytes; more is no manifest
-DOCUMENTS, VECTORS = "documents", "vectors"
+MAX_BYTES = 64 * 2**20  # a manifest is a few kilobytes; more is no manifest
+
+# The files of a segment, by what is in them. Those of the lexical index are "lexical/<name>".
+DOCUMENTS, CHUNKS, VECTORS, RAW = "documents", "chunks", "vectors", "raw"
+LEXICAL = "lexical/"
+REQUIRED = frozenset({DOCUMENTS, CHUNKS, VECTORS})
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """A file of the index: path relative to the index folder, size in bytes, SHA-256 in hex."""
-
-    path: str
-    size: int
-    sha256: str
-
-    @classmethod
-    def of(cls, file: Path, path: str) -> FileEntry:
-        """Returns the entry of an existing file that will lie at `path`."""
-        return cls(path, file.stat().st_size, sha256_file(file))
-
-    def check(self, folder: Path, checksum: bool = True) -> Path:
-        """Returns the file's path after checking it.
-
-        Args:
-            folder: The index folder.
-            checksum: Whether to read the whole file; otherwise only its size is compared.
-
-        Raises:
-            CorruptIndexError: If the file is missing or is not the one that was written.
-        """
-        file = folder / self.path
-        try:
-            size = file.stat().st_size
-            if size != self.size:
-                raise CorruptIndexError(
-                    f"{file} has {size} bytes but was written with {self.size}: it is damaged. "
-                    "Build the index again."
-                )
-            actual = sha256_file(file) if checksum else self.sha256
-        except OSError as error:
-            raise CorruptIndexError(
-                f"{file} is part of the index but unreadable: {error}."
-            ) from error
-        if actual != self.sha256:
-            raise CorruptIndexError(
-                f"{file} has SHA-256 {actual} but was written with {self.sha256}: it is damaged. "
-                "Build the index again."
-            )
-        return file
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class EncoderEntry(_Strict):
+    """The encoder whose vectors these are."""
+
+    name: str = Field(min_length=1)
+    fingerprint: str = Field(min_length=1)
+    dimension: int = Field(ge=1, le=1_000_000)
+    normalize: bool
+
+
+class ChunkerEntry(_Strict):
+    """How documents were cut."""
+
+    method: str
+    units: str
+    size: int = Field(ge=0)
+    overlap: int = Field(ge=0)
+
+
+class VectorsEntry(_Strict):
+    """The FAISS index of a segment.
+
+    Attributes:
+        factory: FAISS factory string.
+        metric: Always the inner product; cosine when the encoder entry says `normalize`.
+        version: FAISS that wrote it.
+        lossy: Whether it holds codes, with the vectors themselves beside it (file "raw").
+        reason: Why this kind was chosen.
+        parameters: Search parameters, as `tune` found them.
+        measured: What was measured against exact search: `recall`, `milliseconds`, `k`,
+            `queries`, ...; None when exact or not measured.
+    """
+
+    factory: str = Field(min_length=1, max_length=200)
+    metric: Literal["inner_product"]
+    version: str
+    lossy: bool
+    reason: str
+    parameters: dict[str, int | float] = Field(default_factory=dict)
+    measured: dict[str, Any] | None = None
+
+
+class SegmentEntry(_Strict):
+    """An immutable part of the index, and what was deleted from it since.
+
+    Attributes:
+        name: Folder under `segments/`.
+        documents: Documents in its files, deleted ones included.
+        chunks: Passages in its files, which is the number of vectors.
+        vectors: Its FAISS index.
+        files: Its files.
+        deleted: File with the numbers of its deleted documents; None: none are.
+        deleted_documents: How many those are.
+        deleted_chunks: Passages of theirs.
+    """
+
+    name: str = Field(pattern=r"^s\d{6,12}$")
+    documents: int = Field(ge=1)
+    chunks: int = Field(ge=1)
+    vectors: VectorsEntry
+    files: dict[str, FileEntry]
+    deleted: FileEntry | None = None
+    deleted_documents: int = Field(default=0, ge=0)
+    deleted_chunks: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> SegmentEntry:
+        wanted = REQUIRED | ({RAW} if self.vectors.lossy else set())
+        found = {key for key in self.files if not key.startswith(LEXICAL)}
+        if found != wanted:
+            raise ValueError(f"`files` must be {sorted(wanted)}, not {sorted(found)}")
+        if self.deleted_documents > self.documents or self.deleted_chunks > self.chunks:
+            raise ValueError("more is deleted than there is")
+        if (self.deleted is None) != (self.deleted_documents == 0):
+            raise ValueError("`deleted` and `deleted_documents` do not agree")
+        return self
+
+    @property
+    def live_documents(self) -> int:
+        """Documents that are not deleted."""
+        return self.documents - self.deleted_documents
+
+    @property
+    def live_chunks(self) -> int:
+        """Passages that are not deleted."""
+        return self.chunks - self.deleted_chunks
+
+    def all_files(self) -> Iterator[FileEntry]:
+        """Yields its files, the deletions among them."""
+        yield from self.files.values()
+        if self.deleted is not None:
+            yield self.deleted
+
+
+class Manifest(_Strict):
     """What an index is made of.
 
     Attributes:
-        build_id: Differs for every build.
-        created: Time of the build, ISO 8601, UTC.
-        encoder: `name`, `fingerprint`, `dimension`, `normalize`.
-        chunker: `units`, `size`, `overlap`.
-        faiss: `factory`, `metric`, `version`.
-        documents: Number of documents.
-        chunks: Number of passages, which is the number of vectors.
-        report: `BuildReport.to_dict()`.
-        files: The files under "documents" and "vectors".
+        build_id: Differs for every version of every index.
+        version: 1 for a new index, one more with every change.
+        created: Time of the first version, ISO 8601, UTC.
+        changed: Time of this version.
+        change: What made this version: "build", "add", "update", "delete", "compact", ...
+        encoder: The encoder of all vectors.
+        chunker: How all documents were cut.
+        lexical: Settings of the BM25 index (`analyzer`, `k1`, `b`); None without one.
+        segments: Its parts; passages are numbered through them in this order.
+        next_segment: Number for the next new segment; names are never used twice.
+        options: What later additions go by: index kind and budgets given at the build.
+        search: Defaults of `Index.search` that tuning stored.
+        report: `BuildReport.to_dict()` of the last change that read a corpus.
     """
 
-    build_id: str
+    build_id: str = Field(min_length=1)
+    version: int = Field(ge=1)
     created: str
-    encoder: dict[str, Any]
-    chunker: dict[str, Any]
-    faiss: dict[str, Any]
-    documents: int
-    chunks: int
+    changed: str
+    change: str
+    encoder: EncoderEntry
+    chunker: ChunkerEntry
+    lexical: dict[str, Any] | None
+    segments: list[SegmentEntry]
+    next_segment: int = Field(ge=1)
+    options: dict[str, Any]
+    search: dict[str, Any]
     report: dict[str, Any]
-    files: dict[str, FileEntry]
 
-    def write(self, folder: Path) -> None:
-        """Writes the manifest atomically; from then on the folder is this index."""
-        body = asdict(self)
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        names = [segment.name for segment in self.segments]
+        if len(set(names)) != len(names):
+            raise ValueError("two segments have the same name")
+        if any(int(name[1:]) >= self.next_segment for name in names):
+            raise ValueError("`next_segment` is in use")
+        for segment in self.segments:
+            if (self.lexical is None) != (not any(k.startswith(LEXICAL) for k in segment.files)):
+                raise ValueError("`lexical` and the files of the segments do not agree")
+        from retrieval_index.report import BuildReport
+
+        try:
+            BuildReport.from_dict(self.report)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"`report` is malformed ({error})") from error
+        return self
+
+    @property
+    def documents(self) -> int:
+        """Documents that are not deleted."""
+        return sum(segment.live_documents for segment in self.segments)
+
+    @property
+    def chunks(self) -> int:
+        """Passages that are not deleted."""
+        return sum(segment.live_chunks for segment in self.segments)
+
+    def all_files(self) -> Iterator[FileEntry]:
+        """Yields every file that this version needs."""
+        for segment in self.segments:
+            yield from segment.all_files()
+
+    def write(self, path: Path) -> None:
+        """Writes the manifest atomically; as `manifest.json` it makes a folder this index."""
+        body = self.model_dump(mode="json")
         header = {"format": FORMAT, "format_version": FORMAT_VERSION, "checksum": _checksum(body)}
-        write_json(folder / MANIFEST_NAME, {**header, **body})
+        write_json(path, {**header, **body})
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Returns the manifest of an index.
+    """Returns the manifest of the current version of an index.
 
     Args:
         folder: The index folder.
@@ -108,17 +206,22 @@ def read_manifest(folder: Path) -> Manifest:
         NewerFormatError: If a newer version of this package wrote it.
         CorruptIndexError: If it is damaged or something else.
     """
-    path = folder / MANIFEST_NAME
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CorruptIndexError(f"{path} is too large for a manifest ({MAX_BYTES} bytes).")
-        data = json.loads(path.read_bytes().decode("utf-8"))
+        return read_manifest_file(folder / MANIFEST_NAME)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise IndexNotFoundError(
             f"`path` must be the folder of an index, with a {MANIFEST_NAME} in it; "
             f"received: {folder}. `retrieval_index.build(corpus, {str(folder)!r})` makes one."
         ) from error
-    except CorruptIndexError:
+
+
+def read_manifest_file(path: Path) -> Manifest:
+    """Returns the manifest in a file; as `read_manifest`, but an absent file is left to raise."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CorruptIndexError(f"{path} is too large for a manifest ({MAX_BYTES} bytes).")
+        data = json.loads(path.read_bytes().decode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, CorruptIndexError):
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise CorruptIndexError(f"{path} is damaged: {error}. Build the index again.") from error
@@ -130,80 +233,28 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} has format version {version}; this installation reads up to "
             f"{FORMAT_VERSION}. Run: pip install --upgrade kzoo"
         )
+    if isinstance(version, int) and version < FORMAT_VERSION:
+        raise CorruptIndexError(
+            f"{path} has format version {version}, which no released version wrote; this "
+            f"installation reads {FORMAT_VERSION}. Build the index again."
+        )
     if data.pop("checksum", None) != _checksum(data) or version != FORMAT_VERSION:
         raise CorruptIndexError(
             f"{path} was changed after it was written (its checksum differs). "
             "Build the index again."
         )
-    return _parse(data, path)
-
-
-def _parse(data: dict[str, Any], path: Path) -> Manifest:
-    """Checks every field: a checksum does not keep a foreign program from writing nonsense."""
-    problem = _first_problem(data)
-    if problem is not None:
-        raise CorruptIndexError(f"{path} is no valid manifest: {problem}.")
-    files = {key: FileEntry(**entry) for key, entry in data["files"].items()}
-    return Manifest(**{**data, "files": files})
-
-
-_KINDS: dict[str, type] = {
-    "build_id": str,
-    "created": str,
-    "encoder": dict,
-    "chunker": dict,
-    "faiss": dict,
-    "documents": int,
-    "chunks": int,
-    "report": dict,
-    "files": dict,
-}
-_PART_KINDS: dict[str, dict[str, type]] = {
-    "encoder": {"name": str, "fingerprint": str, "dimension": int, "normalize": bool},
-    "chunker": {"units": str, "size": int, "overlap": int},
-    "faiss": {"factory": str, "metric": str, "version": str},
-}
-_FILE_KINDS: dict[str, type] = {"path": str, "size": int, "sha256": str}
-
-
-def _first_problem(data: dict[str, Any]) -> str | None:
-    problem = _mismatch(data, _KINDS)
-    for part, kinds in _PART_KINDS.items():
-        problem = problem or _mismatch(data[part], kinds)
-    if problem is not None:
-        return problem
-    if set(data["files"]) != {DOCUMENTS, VECTORS}:
-        return f"`files` must be {DOCUMENTS!r} and {VECTORS!r}"
-    for entry in data["files"].values():
-        problem = _mismatch(entry, _FILE_KINDS)
-        if problem is not None:
-            return problem
-        path = PurePosixPath(entry["path"])
-        if path.is_absolute() or ".." in path.parts or "\\" in entry["path"] or "\0" in str(path):
-            return f"the file {entry['path']!r} lies outside the index folder"
-    if min(data["documents"], data["chunks"], data["encoder"]["dimension"]) < 1:
-        return "`documents`, `chunks` and `dimension` must be at least 1"
+    # A checksum does not keep a foreign program from writing nonsense: every field is checked.
     try:
-        BuildReport.from_dict(data["report"])
-    except (TypeError, AttributeError) as error:
-        return f"`report` is malformed ({error})"
-    return None
-
-
-def _mismatch(data: object, kinds: Mapping[str, type]) -> str | None:
-    if not isinstance(data, dict):
-        return f"{data!r:.60} must be an object"
-    if set(data) != set(kinds):
-        return f"the keys {sorted(map(str, data))} must be {sorted(kinds)}"
-    for key, kind in kinds.items():
-        if not isinstance(data[key], kind) or (kind is int and isinstance(data[key], bool)):
-            return f"`{key}` must be of type {kind.__name__}, not {data[key]!r:.60}"
-    return None
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise CorruptIndexError(f"{path} is no valid manifest: {place}: {first['msg']}.") from error
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
-
-
-assert set(_KINDS) == {field.name for field in fields(Manifest)}
+    try:
+        canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        return ""
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

@@ -96,7 +96,8 @@ def test_crash_at_every_step(tmp_path, prepare):
         assert len(build_new(out)) == 30
         retrieval_index.verify(out)
         assert [path.name for path in out.parent.iterdir()] == ["i"]
-        assert len(list(out.iterdir())) == 2
+        assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "segments"]
+        assert len(list((out / "segments").iterdir())) == 1
     before = 1 if prepare is old_index else 0
     # First the old state, then the new one, and no other.
     assert states == sorted(states) and set(states) == {before, 30}
@@ -111,7 +112,7 @@ def test_reader_keeps_the_version_it_opened(tmp_path):
 
 
 def test_opening_while_a_version_is_replaced(tmp_path, monkeypatch):
-    from retrieval_index import index as module
+    from retrieval_index import opening as module
 
     out = tmp_path / "i"
     build([("old", "The old text.")], out, TableEncoder())
@@ -157,8 +158,9 @@ def test_overwriting_leaves_other_files_alone(tmp_path):
     build_new(tmp_path / "i")
     build_new(tmp_path / "i")
     assert sorted(p.name for p in (tmp_path / "i").iterdir()) == [
-        "manifest.json", "notes.txt", "v0003",
+        "manifest.json", "notes.txt", "segments",
     ]  # fmt: skip
+    assert [p.name for p in (tmp_path / "i" / "segments").iterdir()] == ["s000003"]
 
 
 def test_out_through_a_link_and_relative(tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def out(pristine, tmp_path):
 
 
 def file_of(out, key):
-    return out / read_manifest(out).files[key].path
+    return out / read_manifest(out).segments[0].files[key].path
 
 
 def flip(path, place):
@@ -59,9 +59,9 @@ def sign_files(out):
     """Makes sizes and checksums right again, to reach the checks behind them."""
 
     def change(data):
-        from retrieval_index.storage.manifest import FileEntry
+        from retrieval_index.storage.file_entry import FileEntry
 
-        for entry in data["files"].values():
+        for entry in data["segments"][0]["files"].values():
             fresh = FileEntry.of(out / entry["path"], entry["path"])
             entry.update(size=fresh.size, sha256=fresh.sha256)
 
@@ -70,16 +70,13 @@ def sign_files(out):
 
 def test_verify_of_a_sound_index(out):
     found = retrieval_index.verify(out)
-    assert (found["files"], found["documents"], found["chunks"], found["vectors"]) == (
-        2,
-        60,
-        60,
-        60,
-    )
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert found["files"] == len(files) - 1
+    assert (found["documents"], found["chunks"], found["vectors"]) == (60, 60, 60)
     assert found["bytes"] == retrieval_index.open(out).info()["size_bytes"]
 
 
-@pytest.mark.parametrize("key", ["documents", "vectors"])
+@pytest.mark.parametrize("key", ["documents", "chunks", "vectors", "lexical/lexical.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "grow", "remove"])
 def test_damaged_file(out, key, damage):
     path = file_of(out, key)
@@ -117,26 +114,36 @@ def test_foreign_manifest(out, content):
 
 
 def test_oversized_manifest_is_not_parsed(out):
-    os.truncate(out / "manifest.json", 17 * 2**20)
+    os.truncate(out / "manifest.json", 65 * 2**20)
     with pytest.raises(CorruptIndexError, match="too large"):
         retrieval_index.open(out)
 
 
 def test_newer_version_names_both_and_the_remedy(out):
-    edit_manifest(out, lambda data: data.update(format_version=2, novelty=1), sign=False)
+    edit_manifest(out, lambda data: data.update(format_version=3, novelty=1), sign=False)
     for call in (retrieval_index.open, retrieval_index.verify):
-        with pytest.raises(NewerFormatError, match=r"format version 2.*up to 1.*pip install"):
+        with pytest.raises(NewerFormatError, match=r"format version 3.*up to 2.*pip install"):
             call(out)
 
 
+def test_older_version_says_what_to_do(out):
+    edit_manifest(out, lambda data: data.update(format_version=1), sign=False)
+    with pytest.raises(CorruptIndexError, match=r"format version 1.*Build the index again"):
+        retrieval_index.open(out)
+
+
 def test_edited_manifest_is_noticed(out):
-    edit_manifest(out, lambda data: data.update(documents=61), sign=False)
+    edit_manifest(out, lambda data: data.update(version=61), sign=False)
     with pytest.raises(CorruptIndexError, match="changed after it was written"):
         retrieval_index.open(out)
 
 
 def change_file(key, value):
-    return lambda data: data["files"]["vectors"].update({key: value})
+    return lambda data: data["segments"][0]["files"]["vectors"].update({key: value})
+
+
+def change_segment(key, value):
+    return lambda data: data["segments"][0].update({key: value})
 
 
 @pytest.mark.parametrize(
@@ -144,13 +151,20 @@ def change_file(key, value):
     [
         (change_file("path", "../../etc/passwd"), "outside the index folder"),
         (change_file("path", "/etc/passwd"), "outside the index folder"),
-        (change_file("size", "big"), "`size` must be of type int"),
-        (lambda data: data["files"].pop("vectors"), "`files` must be"),
-        (lambda data: data.update(documents=-1), "at least 1"),
-        (lambda data: data.update(chunks=True), "`chunks` must be of type int"),
-        (lambda data: data.update(extra=1), "the keys"),
-        (lambda data: data.pop("encoder"), "the keys"),
-        (lambda data: data["encoder"].update(dimension=None), "`dimension` must be"),
+        (change_file("size", "big"), "files.vectors.size: Input should be a valid integer"),
+        (change_file("sha256", "0"), "files.vectors.sha256"),
+        (lambda data: data["segments"][0]["files"].pop("vectors"), "`files` must be"),
+        (change_segment("documents", -1), "segments.0.documents: .*greater than or equal to 1"),
+        (change_segment("chunks", True), "segments.0.chunks: Input should be a valid integer"),
+        (change_segment("name", "../s000001"), "segments.0.name"),
+        (change_segment("deleted_documents", 1), "do not agree"),
+        (change_segment("deleted_documents", 61), "more is deleted"),
+        (lambda data: data["segments"].append(data["segments"][0]), "the same name"),
+        (lambda data: data.update(next_segment=1), "`next_segment` is in use"),
+        (lambda data: data.update(lexical=None), "do not agree"),
+        (lambda data: data.update(extra=1), "extra: Extra inputs"),
+        (lambda data: data.pop("encoder"), "encoder: Field required"),
+        (lambda data: data["encoder"].update(dimension=None), "encoder.dimension"),
         (lambda data: data["report"].pop("chunks"), "`report` is malformed"),
         (lambda data: data.update(report={"problems": [3]}), "`report` is malformed"),
     ],
@@ -193,7 +207,7 @@ UNIT = np.tile(np.eye(24, dtype="f4")[:1], (60, 1))
 )
 def test_vectors_of_another_index(out, vectors, metric):
     replace_vectors(out, vectors, metric)
-    with pytest.raises(CorruptIndexError, match=r"the manifest says \(60, 24, 0\)"):
+    with pytest.raises(CorruptIndexError, match=r"vectors\.faiss"):
         retrieval_index.open(out)
 
 
@@ -216,24 +230,51 @@ def test_verify_looks_at_every_vector(out, value, message):
 @pytest.mark.parametrize(
     "sql, message",
     [
-        ("DELETE FROM documents WHERE number = 7", r"\(59, 60\)"),
-        ("DELETE FROM chunks WHERE number = 7", r"\(60, 59\)"),
-        ("UPDATE chunks SET number = 99 WHERE number = 7", "numbered from 0 without a gap"),
-        ("UPDATE chunks SET document = 99 WHERE number = 7", "chunk 7 has no document"),
-        ('UPDATE chunks SET "end" = 999 WHERE number = 7', r"chunk 7 \[0:999\] lies outside"),
-        ("UPDATE chunks SET start = -1 WHERE number = 7", "chunk 7"),
+        ("DELETE FROM documents WHERE number = 7", "holds 59 documents; the manifest says 60"),
+        ("UPDATE documents SET text = 'short' WHERE number = 7", "ends at character"),
+        ("UPDATE documents SET metadata = '{' WHERE number = 7", "metadata of document 'd7'"),
         ("PRAGMA user_version = 9", "no document store of this version"),
         ("PRAGMA application_id = 9", "no document store of this version"),
-        ("DROP TABLE chunks", "no such table"),
+        ("DROP TABLE documents", "no such table"),
     ],
 )
 def test_verify_reads_the_whole_store(out, sql, message):
     with sqlite3.connect(file_of(out, "documents")) as connection:
-        connection.execute("PRAGMA foreign_keys=OFF")
         connection.execute(sql)
     connection.close()
     sign_files(out)
     with pytest.raises(CorruptIndexError, match=message):
+        retrieval_index.verify(out)
+
+
+@pytest.mark.parametrize(
+    "row, column, value, message",
+    [
+        (7, 0, 99, "order of the documents"),
+        (7, 0, 6, "order of the documents"),
+        (59, 0, 58, "order of the documents"),
+        (7, 1, -1, "characters that cannot be"),
+        (7, 2, 0, "characters that cannot be"),
+        (7, 3, -2, "characters that cannot be"),
+    ],
+)
+def test_chunk_table_of_nonsense(out, row, column, value, message):
+    path = file_of(out, "chunks")
+    table = np.fromfile(path, dtype="<i4").reshape(60, 4)
+    table[row, 1 if column == 2 else column] = table[row, 2] + 1 if column == 2 else value
+    table.tofile(path)
+    sign_files(out)
+    with pytest.raises(CorruptIndexError, match=message):
+        retrieval_index.open(out)
+
+
+def test_passage_beyond_its_document(out):
+    path = file_of(out, "chunks")
+    table = np.fromfile(path, dtype="<i4").reshape(60, 4)
+    table[7, 2] = 999
+    table.tofile(path)
+    sign_files(out)
+    with pytest.raises(CorruptIndexError, match=r"document 'd7' ends at character 999"):
         retrieval_index.verify(out)
 
 

@@ -1,0 +1,115 @@
+"""A segment that is open for searching."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval_index.errors import CorruptIndexError
+from retrieval_index.storage.chunk_table import read_chunk_table
+from retrieval_index.storage.deletions import read_deletions
+from retrieval_index.storage.document_store import DocumentStore
+from retrieval_index.storage.manifest import (
+    CHUNKS,
+    DOCUMENTS,
+    LEXICAL,
+    RAW,
+    VECTORS,
+    Manifest,
+    SegmentEntry,
+)
+from retrieval_index.storage.segment_files import LEXICAL_FOLDER, SEGMENTS
+from retrieval_index.vectors.raw import read_raw
+from retrieval_index.vectors.reading import read_vectors
+from retrieval_index.vectors.searcher import VectorSearcher
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from retrieval_index.corpus.document import Document
+    from retrieval_index.filters.filter import Filter
+
+    Mask = npt.NDArray[np.bool_]
+
+
+class Segment:
+    """One part of an open index.
+
+    Args:
+        folder: Folder of the index.
+        entry: Its entry in the manifest.
+        manifest: The manifest.
+        checksums: Whether every file is read through and compared with its SHA-256.
+
+    Attributes:
+        entry: Its entry in the manifest.
+        store: Its documents.
+        chunks: int32 (n, 4): document, start, end and heading of each passage.
+        vectors: Searches its vectors.
+        lexical: Its BM25 index, or None.
+        dead: Which documents are deleted, bool (documents,); None: none are.
+
+    Raises:
+        CorruptIndexError: If a file is damaged, missing or does not fit the others.
+    """
+
+    def __init__(
+        self, folder: Path, entry: SegmentEntry, manifest: Manifest, checksums: bool
+    ) -> None:
+        files = {key: file.check(folder, checksums) for key, file in entry.files.items()}
+        self.entry = entry
+        dimension = manifest.encoder.dimension
+        self.chunks = read_chunk_table(files[CHUNKS], entry.chunks, entry.documents)
+        self.dead: Mask | None = None
+        if entry.deleted is not None:
+            self.dead = read_deletions(
+                entry.deleted.check(folder, checksums), entry.deleted_documents, entry.documents
+            )
+        index = read_vectors(files[VECTORS], entry.vectors.factory, entry.chunks, dimension)
+        raw = read_raw(files[RAW], entry.chunks, dimension) if entry.vectors.lossy else None
+        self.vectors = VectorSearcher(index, entry.vectors.factory, raw, entry.vectors.parameters)
+        self.lexical: Any = None
+        if any(key.startswith(LEXICAL) for key in files):
+            from retrieval_index.lexical.reader import LexicalSegment
+
+            place = folder / SEGMENTS / entry.name / LEXICAL_FOLDER
+            self.lexical = LexicalSegment(place, entry.chunks)
+        self.store = DocumentStore(files[DOCUMENTS])
+        self._alive = None if self.dead is None else ~self.dead[self.chunks[:, 0]]
+        if self._alive is not None and int((~self._alive).sum()) != entry.deleted_chunks:
+            self.close()
+            raise CorruptIndexError(f"{folder}: deleted passages of {entry.name} are miscounted.")
+
+    def allowed(self, condition: Filter | None) -> Mask | None:
+        """Returns which passages a search may find, bool (chunks,); None: all of them."""
+        if condition is None:
+            return self._alive
+        documents = self.store.matching(condition, self.entry.documents)
+        if self.dead is not None:
+            documents &= ~self.dead
+        found: Mask = documents[self.chunks[:, 0]]
+        return found
+
+    def document_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns the document numbers of passages."""
+        import numpy as np
+
+        found: npt.NDArray[np.int64] = self.chunks[numbers, 0].astype(np.int64)
+        return found
+
+    def live_documents(self) -> npt.NDArray[np.int64]:
+        """Returns the numbers of the documents that are not deleted, ascending."""
+        import numpy as np
+
+        if self.dead is None:
+            return np.arange(self.entry.documents)
+        return np.flatnonzero(~self.dead)
+
+    def document(self, number: int) -> Document:
+        """Returns one document."""
+        return self.store.documents([number])[number]
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        self.store.close()

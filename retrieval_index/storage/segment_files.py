@@ -1,0 +1,50 @@
+"""The files of a segment and their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retrieval_index.storage.durable import fsync_folder
+from retrieval_index.storage.file_entry import FileEntry
+from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, LEXICAL, RAW, VECTORS
+
+SEGMENTS = "segments"
+DELETED = "deleted"
+SNAPSHOTS = "snapshots"
+LEXICAL_FOLDER = "lexical"
+NAMES = {
+    DOCUMENTS: "documents.sqlite",
+    CHUNKS: "chunks.i32",
+    VECTORS: "vectors.faiss",
+    RAW: "vectors.f32",
+}
+
+
+def segment_name(number: int) -> str:
+    """Returns the name of a segment, which is that of its folder."""
+    return f"s{number:06d}"
+
+
+def describe_files(folder: Path, name: str) -> dict[str, FileEntry]:
+    """Returns the entries of all files of a finished segment, and forces their names to the disk.
+
+    Args:
+        folder: Where the files are now.
+        name: The segment's name, which is where they will be.
+    """
+    found = {}
+    for key, file in NAMES.items():
+        if (folder / file).exists():
+            found[key] = FileEntry.of(folder / file, f"{SEGMENTS}/{name}/{file}")
+    lexical = folder / LEXICAL_FOLDER
+    for path in sorted(lexical.rglob("*")):
+        if path.is_dir():
+            fsync_folder(path)
+            continue
+        inner = path.relative_to(lexical).as_posix()
+        place = f"{SEGMENTS}/{name}/{LEXICAL_FOLDER}/{inner}"
+        found[LEXICAL + inner] = FileEntry.of(path, place)
+    if lexical.is_dir():
+        fsync_folder(lexical)
+    fsync_folder(folder)
+    return found

@@ -1,0 +1,203 @@
+"""The stage that makes the FAISS index of a segment and measures it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval_index.measurement import QUERIES
+from retrieval_index.options import IndexOptions
+from retrieval_index.storage.manifest import RAW, VECTORS, VectorsEntry
+from retrieval_index.storage.segment_files import NAMES
+from retrieval_index.vectors.choice import IndexChoice, choose_index
+from retrieval_index.vectors.filling import write_vectors
+from retrieval_index.vectors.measuring import measure
+from retrieval_index.vectors.raw import read_raw, write_raw
+from retrieval_index.vectors.reading import faiss_version, read_vectors
+from retrieval_index.vectors.searcher import VectorSearcher
+from retrieval_index.vectors.tuning import Tuning, tune
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+
+NEIGHBOURS = 10
+
+
+class VectorsStage:
+    """Chooses, fills, writes and measures the FAISS index of a segment.
+
+    Args:
+        options: What is wanted of it.
+        dimension: Length of a vector.
+        count: Number of vectors.
+        folder: Where its files go.
+    """
+
+    def __init__(self, options: IndexOptions, dimension: int, count: int, folder: Path) -> None:
+        self._options = options
+        self._dimension = dimension
+        self._count = count
+        self._folder = folder
+
+    def build(
+        self, parts: Callable[[], Iterable[Vectors]], say: Callable[[str], None]
+    ) -> VectorsEntry:
+        """Writes the index.
+
+        Args:
+            parts: Returns a fresh iterator over all vectors, in order; called twice or more.
+            say: Told what is being done.
+
+        Returns:
+            Its entry, not measured yet.
+        """
+        choice = self.choose()
+        write_vectors(
+            parts,
+            self._count,
+            self._dimension,
+            choice,
+            self._folder / NAMES[VECTORS],
+            seed=self._options.seed,
+            reproducible=self._options.reproducible,
+            progress=lambda stage, done, total: say(f"{stage} {done:,}/{total:,}"),
+        )
+        if choice.lossy:
+            write_raw(parts(), self._dimension, self._folder / NAMES[RAW])
+        return self.entry(choice)
+
+    def choose(self) -> IndexChoice:
+        """Returns which index it is to be."""
+        options = self._options
+        return choose_index(
+            self._count,
+            self._dimension,
+            memory=options.memory,
+            latency=options.latency,
+            recall=options.recall,
+            deletes=options.deletes,
+            factory=options.factory,
+        )
+
+    def entry(self, choice: IndexChoice) -> VectorsEntry:
+        """Returns the entry of an index of this kind, not measured yet."""
+        return VectorsEntry(
+            factory=choice.factory,
+            metric="inner_product",
+            version=faiss_version(),
+            lossy=choice.lossy,
+            reason=choice.reason,
+        )
+
+    def measure(
+        self,
+        entry: VectorsEntry,
+        queries: Callable[[int], Vectors | None],
+        say: Callable[[str], None],
+    ) -> VectorsEntry:
+        """Returns the entry with search parameters for the recall wanted, and what was measured.
+
+        Args:
+            entry: Entry of the index that was written.
+            queries: Returns vectors of up to n queries, or None: passages are then searched for,
+                and do not count as hits of their own.
+            say: Told what is being done.
+        """
+        if not measurable(entry, self._count):
+            return entry
+        index = read_vectors(
+            self._folder / NAMES[VECTORS], entry.factory, self._count, self._dimension
+        )
+        raw = None
+        if entry.lossy:
+            raw = read_raw(self._folder / NAMES[RAW], self._count, self._dimension)
+        searcher = VectorSearcher(index, entry.factory, raw, entry.parameters)
+        say("measuring recall")
+        by_time = self._options.latency is not None or not self._options.reproducible
+        options = self._options
+        return tuned_entry(entry, searcher, queries(QUERIES), options, by_time=by_time)[0]
+
+
+def measurable(entry: VectorsEntry, count: int) -> bool:
+    """Returns whether there is anything to measure: exact indexes and tiny ones have recall 1."""
+    return entry.factory != "Flat" and count > 2 * NEIGHBOURS
+
+
+def tuned_entry(
+    entry: VectorsEntry,
+    searcher: VectorSearcher,
+    queries: Vectors | None,
+    options: IndexOptions,
+    *,
+    by_time: bool,
+) -> tuple[VectorsEntry, Tuning]:
+    """Returns an entry with the parameters that reach the recall, and what was measured.
+
+    Every second query chooses the parameters, the others measure what they are worth.
+
+    Args:
+        entry: Entry of the index.
+        searcher: The index.
+        queries: Vectors of queries; None: passages are searched for, each without itself.
+        options: Recall and latency wanted.
+        by_time: Whether the fastest parameters are taken. Otherwise those that look at the least,
+            which is nearly the same and does not depend on the machine.
+    """
+    import numpy as np
+
+    exclude: Any = None
+    source = "queries or sentences of passages"
+    if queries is None or len(queries) < 2:
+        rng = np.random.default_rng(options.seed)
+        count = min(QUERIES, searcher.count)
+        exclude = np.sort(rng.choice(searcher.count, size=count, replace=False))
+        queries = searcher.rows_at(exclude)
+        source = "passages, each without itself"
+    chosen = tune(
+        searcher,
+        queries[::2],
+        k=NEIGHBOURS,
+        recall=options.recall,
+        latency=options.latency,
+        exclude=None if exclude is None else exclude[::2],
+    )
+    parameters = dict(chosen.parameters)
+    if not by_time:
+        parameters = _least_work(chosen, searcher, options.recall)
+    held_out = measure(
+        searcher.with_parameters(parameters),
+        queries[1::2],
+        k=NEIGHBOURS,
+        exclude=None if exclude is None else exclude[1::2],
+    )
+    measured = {
+        "k": NEIGHBOURS,
+        "recall": round(float(held_out.recall), 4),
+        "milliseconds": round(float(held_out.milliseconds), 4),
+        "batch_milliseconds": round(float(held_out.batch_milliseconds), 4),
+        "queries": len(queries[1::2]),
+        "query_source": source,
+        "target": options.recall,
+    }
+    return entry.model_copy(update={"parameters": parameters, "measured": measured}), chosen
+
+
+def _least_work(found: Tuning, searcher: VectorSearcher, recall: float) -> dict[str, int]:
+    """Returns the parameters that reach the recall and compare the fewest vectors."""
+    probed = searcher.count / (searcher.family.lists or 1)
+
+    def work(point: Any) -> float:
+        parameters = point.parameters
+        # A vector scored again is read from the disk: it counts like sixteen codes.
+        again = 16 * NEIGHBOURS * parameters.get("k_factor", 0)
+        return float(parameters.get("efSearch", 0) + again + parameters.get("nprobe", 0) * probed)
+
+    enough = [point for point in found.points if point.recall >= recall]
+    best = (
+        min(enough, key=work) if enough else max(found.points, key=lambda p: (p.recall, -work(p)))
+    )
+    return dict(best.parameters)
