@@ -127,7 +127,7 @@ def text_codec(name: object) -> str | None:
     if not isinstance(name, str):
         return None
     try:
-        b"".decode(name)  # refuses codecs from bytes to bytes, such as "hex" and "zip"
+        b" ".decode(name, "ignore")  # refuses codecs from bytes to bytes, such as "hex" and "zip"
         return codecs.lookup(name).name
     except (LookupError, ValueError):
         return None

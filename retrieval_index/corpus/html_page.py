@@ -63,9 +63,11 @@ def read_html(path: Path, decoding: Decoding) -> Extract:
             warnings.simplefilter("ignore")  # guesses that the page is XML or a file name
             soup = soup_type(markup, "html.parser")
         return Extract(_visible(soup), _title(soup))
-    except (RecursionError, ValueError, AssertionError, LookupError, TypeError) as error:
-        # html.parser and bs4 document none of these, and raise them for broken declarations.
-        raise UnusableFileError("not_html", f"it cannot be parsed as HTML ({error})") from error
+    # For broken declarations html.parser and bs4 raise errors of several kinds, AssertionError and
+    # RecursionError among them.
+    except Exception as error:
+        reason = " ".join(str(error).split())[-120:]
+        raise UnusableFileError("not_html", f"it cannot be parsed as HTML ({reason})") from error
 
 
 def declared(data: bytes, decoding: Decoding) -> Decoding:
