@@ -13,7 +13,7 @@ from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import ArgumentError
 from retrieval_index.index import check_same_encoder
 from retrieval_index.measurement import QUERIES, sample_sentences
-from retrieval_index.options import IndexOptions, check_options
+from retrieval_index.options import check_options
 from retrieval_index.storage.segment_files import SEGMENTS
 from retrieval_index.vectors.plot import plot_tuning
 from retrieval_index.vectors_stage import measurable, tuned_entry
@@ -182,6 +182,3 @@ def _own_queries(
         return None
     folder = change.folder / SEGMENTS / segment.entry.name
     return _encode(change, sample_sentences(folder, QUERIES, seed), encoder)
-
-
-__all__ = ["IndexOptions", "tune", "tune_fusion"]
