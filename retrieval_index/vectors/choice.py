@@ -41,6 +41,7 @@ class _Kind:
     """
 
     pattern: str
+    about: str
     scanned: float
     growth: float
     nanoseconds: float
@@ -66,14 +67,15 @@ class _Kind:
 # Real MiniLM vectors are harder: with 15,675 of them, nprobe 64 of 512 lists for the same recall.
 # The constants below follow those, and so are pessimistic about latency.
 _TRAINED = 1_000
+_MANY = COARSE_GRAPH_ABOVE
 _KINDS = (
-    _Kind("Flat", 1, 1, 0.15, max_count=MAX_FLAT),
-    _Kind("HNSW32", 60, 0.25, 0.33, can_delete=False, max_count=1_000_000),
-    _Kind("IVF{K},Flat", 20, 0.5, 0.2, min_count=_TRAINED),
-    _Kind("HNSW32,SQ8", 60, 0.25, 0.33, can_delete=False, max_count=1_000_000),
-    _Kind("IVF{K},SQ8", 20, 0.5, 0.15, min_count=_TRAINED),
-    _Kind("IVF{K},PQ{M}x4fs", 20, 0.5, 0.08, min_count=_TRAINED),
-    _Kind("IVF{K},RaBitQfs", 20, 0.5, 0.1, min_count=_TRAINED),
+    _Kind("Flat", "exact", 1, 1, 0.15, max_count=MAX_FLAT),
+    _Kind("HNSW32", "a graph", 60, 0.25, 0.33, can_delete=False, max_count=_MANY),
+    _Kind("IVF{K},Flat", "inverted lists", 20, 0.5, 0.2, min_count=_TRAINED, max_count=_MANY),
+    _Kind("HNSW32,SQ8", "a graph of bytes", 60, 0.25, 0.33, can_delete=False, max_count=_MANY),
+    _Kind("IVF{K},SQ8", "inverted lists of bytes", 20, 0.5, 0.15, min_count=_TRAINED),
+    _Kind("IVF{K},PQ{M}x4fs", "lists of product codes", 20, 0.5, 0.08, min_count=_TRAINED),
+    _Kind("IVF{K},RaBitQfs", "lists of single bits", 20, 0.5, 0.1, min_count=_TRAINED),
 )
 
 
@@ -129,13 +131,15 @@ def choose_index(
     usual = [option for option in fitting if count <= option[0].max_count]
     if usual or fitting:
         kind, family = (usual or fitting)[0]
-        return _choice(family, count, dimension, _why(family, count, memory, latency, deletes))
+        return _choice(
+            family, count, dimension, _why(kind, family, count, memory, latency, deletes)
+        )
     kind, family = min(
-        options, key=lambda option: _misfit(option[0], option[1], count, dimension, memory, latency)
+        options,
+        key=lambda option: _misfit(option[0], option[1], count, dimension, memory, latency),
     )
-    return _choice(
-        family, count, dimension, _why_not(kind, family, count, dimension, memory, latency)
-    )
+    reason = _why_not(kind, family, count, dimension, memory, latency)
+    return _choice(family, count, dimension, reason)
 
 
 def _spell(pattern: str, count: int, dimension: int) -> str | None:
@@ -190,27 +194,26 @@ def _as_asked(factory: str, count: int, dimension: int) -> IndexChoice:
 
 
 def _why(
+    kind: _Kind,
     family: Family,
     count: int,
     memory: int | None,
     latency: float | None,
     deletes: bool,
 ) -> str:
-    vectors = f"{count:,} vectors"
+    vectors = f"{count:,} changing vectors" if deletes else f"{count:,} vectors"
     if family.factory == "Flat":
         if count > MAX_FLAT:
-            return f"Flat is exact, as asked, and compares every query with all {vectors}."
+            return f"Flat is exact, and compares every query with all {vectors}."
         return f"Flat is exact, and {vectors} are searched fast enough that way."
     limits = []
     if memory is not None:
         limits.append(f"{memory / 1e6:,.0f} MB of memory")
     if latency is not None:
         limits.append(f"{latency:g} ms a query")
-    if deletes:
-        limits.append("cheap deletes and merges")
     within = f" within {' and '.join(limits)}" if limits else ""
     beside = "; raw vectors stay on the disk for exact scores" if family.lossy else ""
-    return f"{family.factory} is the most accurate index for {vectors}{within}{beside}."
+    return f"{family.factory}, {kind.about}, is the first choice for {vectors}{within}{beside}."
 
 
 def _why_not(

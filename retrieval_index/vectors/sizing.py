@@ -9,6 +9,8 @@ from retrieval_index.vectors.family import Family
 # FAISS guidelines: 30 to 256 training vectors per centroid; k-means warns below 39.
 MIN_PER_CENTROID = 39
 SAMPLE_PER_CENTROID = 64
+# The sample is held in memory: 65,536 centroids of 384 dimensions make it 3.2 GB even so.
+SAMPLE_PER_CENTROID_OF_MANY = 32
 # Above this many vectors even finding the lists is a search worth a graph (FAISS guidelines).
 COARSE_GRAPH_ABOVE = 1_000_000
 
@@ -17,7 +19,7 @@ def centroids(count: int) -> int:
     """Returns how many inverted lists an IVF index of so many vectors should have.
 
     4 sqrt(N) up to a million, 65,536 up to ten, 262,144 up to a hundred, then 1,048,576 (FAISS
-    guidelines), a power of two, and never so many that k-means lacks training vectors.
+    guidelines), as the nearest power of two, and never so many that k-means lacks training vectors.
 
     Args:
         count: Number of vectors.
@@ -31,15 +33,16 @@ def centroids(count: int) -> int:
         wanted = 65_536
     else:
         wanted = 262_144 if count <= 100_000_000 else 1_048_576
-    most = max(1, min(wanted, count // MIN_PER_CENTROID))
-    return int(2 ** math.floor(math.log2(most)))
+    most = max(1, count // MIN_PER_CENTROID)
+    return int(2 ** min(round(math.log2(wanted)), math.floor(math.log2(most))))
 
 
 def training_size(family: Family, count: int) -> int:
     """Returns how many vectors are sampled to train an index, all if there are fewer."""
     if not family.trained:
         return 0
-    per_list = SAMPLE_PER_CENTROID * (family.lists or 0)
+    lists = family.lists or 0
+    per_list = lists * (SAMPLE_PER_CENTROID if lists < 65_536 else SAMPLE_PER_CENTROID_OF_MANY)
     codebook = 256 * SAMPLE_PER_CENTROID  # 8-bit codebooks; scalar ranges want as many
     return min(count, max(per_list, codebook))
 
