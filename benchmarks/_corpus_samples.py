@@ -132,7 +132,7 @@ def pdf_object_streams() -> bytes:
     import pypdf
 
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf(deflate=True)))
-    writer.add_outline_item("One", 0)
+    writer.add_outline_item(title="One", page_number=0)
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()

@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Counter[str]]:
     options = parser().parse_args(argv)
     console = Console(width=100)
     names = [name for name in SAMPLES if options.only in (None, name)]
-    faulthandler.enable()
     began = time.perf_counter()
+    faulthandler.enable(sys.__stderr__)
     outcomes, complaints, slowest = run(names, options.cases, options.seed, options.slow)
     table = Table("format", "cases", *OUTCOMES, "slowest s", title="Damaged corpora")
     for name in names:
@@ -109,7 +109,8 @@ def run(
             random_ = random.Random(f"{seed} {name} {number // len(names)}")
             path = Path(folder, name)
             path.write_bytes(damaged(plain[name], SAMPLES[name][1], others, random_))
-            faulthandler.dump_traceback_later(10 * slow, exit=True)
+            # A reader that never comes back ends the run, with its traceback.
+            faulthandler.dump_traceback_later(10 * slow, exit=True, file=sys.__stderr__)
             began = time.perf_counter()
             outcome, detail = read(path)
             seconds = time.perf_counter() - began

@@ -33,5 +33,10 @@ def read_markdown(path: Path, decoding: Decoding) -> Extract:
     """
     text = read_text(path, decoding).text
     heading = MARKDOWN_HEADING.search(text)
-    # The marks that may close a heading are no part of it.
-    return Extract(text, heading.group(1).rstrip(" \t#").strip() if heading else "")
+    return Extract(text, _unmarked(heading.group(1).strip()) if heading else "")
+
+
+def _unmarked(heading: str) -> str:
+    """Returns a heading without the marks that may close it: "C# ##" is "C#"."""
+    bare = heading.rstrip("#")
+    return bare.rstrip() if not bare or bare[-1].isspace() else heading
