@@ -80,7 +80,7 @@ class Chunker:
 
     @classmethod
     def for_encoder(
-        cls, encoder: Any, size: int | None, overlap: int | None, method: str = "tokens"
+        cls, encoder: Any, size: int | None, overlap: int | None, method: str | None = None
     ) -> Chunker:
         """Returns the chunker that suits an encoder.
 
@@ -89,13 +89,18 @@ class Chunker:
             size: Units; None: what the encoder reads, 248 tokens, 160 words or 960 characters at
                 most.
             overlap: Units; None: an eighth of the size.
-            method: See `Chunker`.
+            method: See `Chunker`. None: "tokens"; "none" where the encoder finds vectors by
+                document id (`encode_documents`), which leaves no other.
 
         Raises:
-            ArgumentError: If the method is unknown, or a size is out of range or beyond what the
-                encoder reads.
+            ArgumentError: If the method is unknown or not for this encoder, or a size is out of
+                range or beyond what the encoder reads.
         """
+        by_id = hasattr(encoder, "encode_documents")
+        method = ("none" if by_id else "tokens") if method is None else method
         check_sizes(size, overlap, method)
+        if by_id:
+            _check_whole(method, encoder)
         offsets: TokenOffsets | None = getattr(encoder, "token_offsets", None)
         units = METHODS[method].units or (WORDS if offsets is None else TOKENS)
         if units == DOCUMENTS:
@@ -135,6 +140,8 @@ class Chunker:
         if settings["units"] == WORDS:
             offsets = None
         chunker = cls(settings["size"], settings["overlap"], offsets, settings["method"])
+        if hasattr(encoder, "encode_documents"):
+            _check_whole(chunker.method, encoder)
         if chunker.units != settings["units"]:
             raise ArgumentError(
                 f"`settings` with the method {chunker.method!r} must count {chunker.units}; "
@@ -194,3 +201,11 @@ class Chunker:
         if self.token_offsets is None:
             return [word_spans(text) for text in texts]
         return token_spans(texts, self.token_offsets)
+
+
+def _check_whole(method: str, encoder: Any) -> None:
+    if METHODS[method].units != DOCUMENTS:
+        raise ArgumentError(
+            f"`method` must be 'none' with {encoder.name}, which has one vector for each document; "
+            f"received: {method!r}."
+        )

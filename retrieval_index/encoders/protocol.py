@@ -19,6 +19,12 @@ class Encoder(Protocol):
       tokens, special tokens left out and nothing truncated. Chunk sizes then count its tokens.
     - `encode_queries(texts: list[str])`: like `encode`, for models that treat queries otherwise
       than passages. Without it, `encode` does both.
+    - `encode_documents(ids: list[str], texts: list[str])`: like `encode`, for vectors that are
+      found by document id (`PrecomputedVectors`). Where it exists it is called instead of `encode`
+      for everything that goes into an index, and each document is one passage: the chunking
+      method is "none".
+    - `as_index_encoder()`: the encoder itself under a `name` that finds it again, where its own
+      `name` means something else.
     """
 
     @property

@@ -23,9 +23,11 @@ def resolve_encoder(encoder: str | Encoder | None = None) -> Encoder:
 
     Args:
         encoder: An encoder; or "hashing[:<dimension>[:<seed>]]",
-            "sentence-transformers:<folder or name>", or "<provider>:<name>", whose provider an
-            installed package registers as an entry point of the group "retrieval_index.encoders"
-            (a callable that takes the name). None means "kzoo:minilm-encoder".
+            "sentence-transformers:<folder or name>[?backend=...&truncate_dim=...&...]" (see
+            `SentenceTransformerEncoder`), "precomputed:<file>[?ids=...&query_encoder=...]" (see
+            `PrecomputedVectors`), or "<provider>:<name>", whose provider an installed package
+            registers as an entry point of the group "retrieval_index.encoders" (a callable that
+            takes the name). None means "kzoo:minilm-encoder".
 
     Returns:
         The encoder, checked against the protocol.
@@ -80,18 +82,20 @@ def _hashing(name: str) -> Any:
     return HashingEncoder.from_name(name)
 
 
+def _precomputed(name: str) -> Any:
+    from retrieval_index.encoders.precomputed import PrecomputedVectors
+
+    return PrecomputedVectors.from_name(name)
+
+
 def _sentence_transformers(name: str) -> Any:
     from retrieval_index.encoders.sentence_transformer import SentenceTransformerEncoder
 
-    if not name:
-        raise EncoderError(
-            "`encoder` must be written 'sentence-transformers:<folder or name>'; "
-            "received: 'sentence-transformers' alone."
-        )
-    return SentenceTransformerEncoder(name)
+    return SentenceTransformerEncoder.from_name(name)
 
 
 _BUILT_IN: dict[str, Callable[[str], Any]] = {
     "hashing": _hashing,
+    "precomputed": _precomputed,
     "sentence-transformers": _sentence_transformers,
 }

@@ -90,7 +90,7 @@ def test_provider_gets_the_rest_of_the_name(points):
 def test_unknown_provider_lists_the_known(points):
     points.append(Point("other", None))
     with pytest.raises(
-        EncoderError, match=r"unknown provider 'nope'.*hashing, other, sentence-transformers"
+        EncoderError, match=r"unknown provider 'nope'.*hashing, other, precomputed, sentence-transformers"
     ):
         resolve_encoder("nope:model")
     with pytest.raises(EncoderError, match="Run: pip install kzoo"):
@@ -108,7 +108,7 @@ def test_entry_points_of_the_group_are_used(monkeypatch):
 
     asked = []
     monkeypatch.setattr(metadata, "entry_points", lambda **kw: asked.append(kw) or [])
-    assert registry.known_providers() == ["hashing", "sentence-transformers"]
+    assert registry.known_providers() == ["hashing", "precomputed", "sentence-transformers"]
     assert asked == [{"group": "retrieval_index.encoders"}]
 
 
