@@ -21,6 +21,7 @@ HASHED_WHOLE = 2**28
 BLOCK = 2**16
 # Pages of a mapped file count as memory of the process until they are given back.
 GIVE_BACK_AFTER = 2**26
+FAULT_AROUND = 2**16  # what Linux maps around an address when it is first touched
 
 
 class VectorRows:
@@ -46,7 +47,10 @@ class VectorRows:
         order = np.argsort(rows, kind="stable")
         vectors = np.empty((len(rows), self.shape[1]), dtype=np.float32)
         vectors[order] = self._array[rows[order]]
-        self._touched += len(rows) * self.shape[1] * self._array.dtype.itemsize
+        if len(rows):
+            row_size = self.shape[1] * self._array.dtype.itemsize
+            stretch = int(rows.max() - rows.min() + 1) * row_size
+            self._touched += min(stretch, len(rows) * (row_size + FAULT_AROUND))
         mapped = getattr(self._array, "_mmap", None)
         if self._touched > GIVE_BACK_AFTER and mapped is not None and hasattr(mapped, "madvise"):
             mapped.madvise(mmap.MADV_DONTNEED)
