@@ -6,7 +6,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -16,7 +16,23 @@ _OPTIONS = (
     *("learning_rate", "max_tokens", "metric", "overlap", "overwrite", "pair_column", "patience"),
     *("resume", "seed", "split", "strict", "take", "temperature", "text_column", "to"),
 )
-_FLAG = re.compile(rf"(?<!Did you mean )`({'|'.join(_OPTIONS)})(?:=([^`]*))?`")
+# Those of `kzoo index`; elsewhere words like `test` and `mode` mean other things.
+_INDEX_OPTIONS = (
+    *("b", "chunking", "deletes", "depth", "duplicates", "format", "fusion", "k1", "language"),
+    *("latency", "memory", "metrics", "missing", "mode", "normalize", "per_document", "plot"),
+    *("qrels", "queries", "recall", "reproducible", "require_ids", "rerank", "run_file"),
+    *("shard_id", "shard_num", "shard_size", "snapshot", "test", "weights", "where"),
+)
+_RENAMED = {"fields": "--field", "factory": "--index", "index": "--index", "k": "-k"}
+
+
+def _pattern(names: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?<!Did you mean )`({'|'.join(names)})(?:=([^`]*))?`")
+
+
+_FLAG = _pattern(_OPTIONS)
+_INDEX_FLAG = _pattern((*_OPTIONS, *_INDEX_OPTIONS, *_RENAMED))
+_COMMAND = re.compile(r"`retrieval_index\.(build|add|merge)(?:\([^`]*\))?`")
 
 
 class Stopped(Exception):
@@ -42,7 +58,7 @@ def report(error: BaseException, debug: bool) -> int:
         _line("error", f"{_sentence(error.format_message())} {_help(error)}")
         return 2
     if _is_usage(error):
-        _line("error", in_words_of_the_shell(str(error)))
+        _line("error", in_words_of_the_shell(str(error), _is_of_index(error)))
         return 2
     if isinstance(error, OSError):
         what = f"{error.filename!r}: " if error.filename else ""
@@ -53,16 +69,29 @@ def report(error: BaseException, debug: bool) -> int:
     return 1
 
 
-def in_words_of_the_shell(message: str) -> str:
-    """Names options as the shell does: `` `text_column` `` becomes `--text-column`."""
+def in_words_of_the_shell(message: str, of_index: bool = False) -> str:
+    """Names options as the shell does: `` `text_column` `` becomes `--text-column`.
+
+    Args:
+        message: What the library says.
+        of_index: Whether that is `retrieval_index`, whose arguments are options of `kzoo index`.
+    """
     message = message.replace("`name_or_path` ", "").replace("`out` ", "")
-    return _FLAG.sub(_as_option, message)
+    if not of_index:
+        return _FLAG.sub(_as_option, message)
+    return _INDEX_FLAG.sub(_as_option, _COMMAND.sub(r"`kzoo index \1`", message))
 
 
 def _as_option(found: re.Match[str]) -> str:
     name, value = found[1], found[2]
-    option = f"--{name.replace('_', '-')}"
-    return option if value in (None, "True", "...") else f"{option} {value.strip(chr(39))}"
+    option = _RENAMED.get(name, f"--{name.replace('_', '-')}")
+    if value in (None, "", "True", "..."):
+        return option
+    return f"no {option}" if value == "False" else f"{option} {value.strip(chr(39))}"
+
+
+def _is_of_index(error: BaseException) -> bool:
+    return type(error).__module__.split(".")[0] == "retrieval_index"
 
 
 def _is_usage(error: BaseException) -> bool:
@@ -100,8 +129,10 @@ def short_warnings() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if category.__module__.split(".")[0] in ("kzoo", "retrieval_index"):
-            _line("warning", in_words_of_the_shell(str(message)))
+        package = category.__module__.split(".")[0]
+        if package in ("kzoo", "retrieval_index"):
+            of_index = package == "retrieval_index"
+            _line("warning", in_words_of_the_shell(str(message), of_index))
         else:
             usual(message, category, filename, lineno, file, line)
 

@@ -166,7 +166,7 @@ def test_indexes(kzoo, mistake, tmp_path):
     assert kzoo("index", "build", corpus, out, "--encoder", "hashing").code == 0
     assert "--overwrite" in mistake("index", "build", corpus, out, "--encoder", "hashing")
     manifest = json.loads((out / "manifest.json").read_text())
-    damaged = out / next(iter(manifest["files"].values()))["path"]
+    damaged = out / next(iter(manifest["segments"][0]["files"].values()))["path"]
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 0xFF
     damaged.write_bytes(content)

@@ -144,9 +144,9 @@ def test_index_info(kzoo, index):
 
 
 def test_the_corpus_of_the_interpreter_has_a_name(kzoo, tmp_path, monkeypatch):
-    from kzoo.cli.index import _corpus
+    from kzoo.cli.index.corpus import find_corpus
 
     monkeypatch.chdir(tmp_path)
-    assert {"_id", "text"} <= set(next(iter(_corpus("python-docs"))))
+    assert {"_id", "text"} <= set(next(iter(find_corpus(["python-docs"]))))
     (tmp_path / "python-docs").mkdir()  # a path goes before a name
-    assert _corpus("python-docs") == "python-docs"
+    assert find_corpus(["python-docs"]) == "python-docs"

@@ -1,0 +1,117 @@
+"""`kzoo index info`, `verify`, `export`: what is in an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kzoo.cli import console
+from kzoo.cli.index import parameters as i
+from kzoo.cli.parameters import Json
+
+
+def show_info(
+    path: i.Folder,
+    verified: Annotated[
+        bool, typer.Option("--verify", help="Check everything too, as `kzoo index verify`.")
+    ] = False,
+    snapshot: i.Snapshot = None,
+    no_checksums: i.NoChecksums = False,
+    as_json: Json = False,
+) -> None:
+    """Show what an index is made of."""
+    import retrieval_index
+
+    if verified and snapshot is not None:
+        raise typer.BadParameter("--verify checks the current version; leave out --snapshot")
+    checked = retrieval_index.verify(path) if verified else None
+    with retrieval_index.open(path, snapshot=snapshot, checksums=not no_checksums) as opened:
+        found: dict[str, Any] = opened.info()
+        report = opened.report
+    if as_json:
+        return console.show_json(found | ({"verified": checked} if checked else {}))
+    from kzoo.cli.index.facts import counts, description, recall_in_words, vectors
+
+    segments = found["segments"]
+    one = segments[0]["vectors"] if len(segments) == 1 else None
+    facts = {
+        "version": f"{found['version']} ({found['change']}, {found['changed']})",
+        "created": found["created"],
+        "documents": console.count(found["documents"]),
+        "passages": console.count(found["chunks"]),
+        "deleted": _deleted(segments),
+        "read from": report.corpus,
+        "left out": counts(report.skipped),
+        **description(found),
+        "hybrid": _rule(found["search"]),
+        **(vectors(one) if one else {}),
+        "snapshots": ", ".join(item["name"] for item in retrieval_index.snapshots(path)) or None,
+        "size": console.megabytes(found["size_bytes"]),
+        "verified": f"{checked['files']} files, {checked['vectors']} vectors" if checked else None,
+    }
+    console.show(console.facts(facts, title=found["path"]))
+    if one is not None:
+        return
+    numbers = ("documents", "passages", "deleted")
+    rows = console.table("part", *numbers, "vectors", "recall", right=numbers, whole=("part",))
+    for segment in segments:
+        rows.add_row(
+            segment["name"],
+            console.count(segment["documents"]),
+            console.count(segment["chunks"]),
+            console.count(segment["deleted_documents"]),
+            segment["vectors"]["factory"],
+            recall_in_words(segment["vectors"]).split(" (")[0],
+        )
+    console.show(rows)
+
+
+def verify(path: i.Folder, as_json: Json = False) -> None:
+    """Read all of an index and check it: sizes, checksums, counts, ids, offsets, vectors."""
+    import retrieval_index
+
+    found = retrieval_index.verify(path)
+    if as_json:
+        return console.show_json(found)
+    facts = {name: console.count(number) for name, number in found.items() if name != "bytes"}
+    facts["size"] = console.megabytes(found["bytes"])
+    console.show(console.facts(facts, title=f"{path}: all is well"))
+
+
+def export(
+    path: i.Folder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")],
+    format: Annotated[
+        str | None, typer.Option("--format", help="npy or parquet (needs pyarrow). [npy]")
+    ] = None,
+    snapshot: i.Snapshot = None,
+    as_json: Json = False,
+) -> None:
+    """Write vectors, passages and documents to files that other programs read."""
+    import retrieval_index
+
+    with i.going_on("nothing written"):
+        found = retrieval_index.export(path, out, snapshot=snapshot, **i.given(format=format))
+    if as_json:
+        return console.show_json(found)
+    facts = {
+        "documents": console.count(found["documents"]),
+        "passages": console.count(found["passages"]),
+        "dimension": found["dimension"],
+        "files": ", ".join(found["files"]),
+    }
+    console.show(console.facts(facts, title=str(out)))
+
+
+def _deleted(segments: list[dict[str, Any]]) -> str | None:
+    documents = sum(segment["deleted_documents"] for segment in segments)
+    return f"{documents:,} documents, still in the files (see compact)" if documents else None
+
+
+def _rule(search: dict[str, Any]) -> str | None:
+    if not search:
+        return None
+    dense, lexical = search["weights"]
+    return f"{search['method']}, weights {dense:g} (dense) and {lexical:g} (lexical), tuned"
