@@ -48,13 +48,10 @@ def model_digest(
 
 def _weight_files(model: Any, backend: str) -> list[Path]:
     """Returns the file an onnx or openvino model was read from, and the data beside it."""
-    session_path = getattr(getattr(model, "session", None), "_model_path", None)
-    folder = getattr(model, "model_save_dir", None)
-    candidates = [session_path, getattr(model, "model_path", None)]
-    for candidate in candidates:
-        if candidate is not None and Path(candidate).is_file():
-            path = Path(candidate)
-            return sorted(path.parent.glob(f"{path.name}*"))
+    path, folder = getattr(model, "path", None), getattr(model, "model_save_dir", None)
+    if path is not None and Path(path).is_file():
+        path = Path(path)
+        return sorted(file for file in path.parent.iterdir() if file.name.startswith(path.name))
     if folder is not None:
         suffixes = (".onnx", ".onnx_data") if backend == "onnx" else (".xml", ".bin")
         found = sorted(file for file in Path(folder).rglob("*") if file.suffix in suffixes)

