@@ -35,6 +35,10 @@ class BuildLockedError(RetrievalIndexError):
     """Another process is building or changing the same index now."""
 
 
+class WorkerLostError(RetrievalIndexError):
+    """A process that built a part of an index on Ray died too often."""
+
+
 class DocumentNotFoundError(RetrievalIndexError):
     """A document that is to be deleted is not in the index."""
 

@@ -1,0 +1,217 @@
+"""One index out of the parts that were built in many places."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval_index.changing import now
+from retrieval_index.distributed.agreement import agreed_records
+from retrieval_index.distributed.interleaving import Interleaved
+from retrieval_index.distributed.joining import build_vectors
+from retrieval_index.distributed.places import Place, all_places, check_shard_num, parts_folder
+from retrieval_index.distributed.plan import Plan, index_options
+from retrieval_index.distributed.queries import SentenceQueries
+from retrieval_index.distributed.record import PartRecord
+from retrieval_index.errors import CorpusError, CorruptIndexError
+from retrieval_index.opening import open_index
+from retrieval_index.progress import BuildProgress
+from retrieval_index.report import BuildReport
+from retrieval_index.segment_building import SEGMENT_FOLDER, lexical_writer
+from retrieval_index.storage.chunk_table import ChunkTableWriter
+from retrieval_index.storage.commit import NewSegment, commit
+from retrieval_index.storage.document_writer import DocumentWriter
+from retrieval_index.storage.manifest import (
+    CHUNKS,
+    DOCUMENTS,
+    MANIFEST_NAME,
+    Manifest,
+    SegmentEntry,
+    read_manifest,
+)
+from retrieval_index.storage.segment_files import NAMES, describe_files, segment_name
+from retrieval_index.storage.workspace import Workspace, check_target
+from retrieval_index.vectors_stage import VectorsStage
+
+if TYPE_CHECKING:
+    from retrieval_index.encoders.protocol import Encoder
+    from retrieval_index.index import Index
+
+
+def finish(
+    out: str | os.PathLike[str],
+    shard_num: int,
+    *,
+    encoder: str | Encoder | None = None,
+    overwrite: bool = False,
+    remove_parts: bool = False,
+    progress: bool = True,
+) -> Index:
+    """Makes one index of all parts that `build_part` made.
+
+    Documents and passages have the order of the corpus, and duplicates were decided over the whole
+    of it: the index is the one that `retrieval_index.build` makes on one machine, with the same
+    passage numbers. (A neural encoder's vectors depend in their last bits on the texts that share
+    a batch; everything else is the same to the bit.) Nothing is encoded again, except up to 200
+    sentences that measure the FAISS index where one is measured.
+
+    Args:
+        out: Folder of the index, as given to `build_part`.
+        shard_num: Number of parts, as given to `build_part`.
+        encoder: The encoder of the parts, or its name. Default: found by the name in the parts
+            when it is needed.
+        overwrite: Whether an index at `out` is replaced, at the very end.
+        remove_parts: Whether the parts are removed when the index is complete. Default False.
+        progress: Whether to show a progress line when standard error is a terminal.
+
+    Returns:
+        The opened index; in its report, seconds are those of all parts added up.
+
+    Raises:
+        IndexNotFoundError: If parts are missing or not finished; all of them are named.
+        ArgumentError: If parts were built with different options or encoders.
+        CorpusError: If parts were built from different corpora, or the corpus has no document.
+        CorruptIndexError: If a part is damaged.
+        IndexExistsError: If something is at `out`.
+        EncoderMismatchError: If `encoder` is not the one of the parts.
+        BuildLockedError: If another process is building or changing the index.
+    """
+    began = time.perf_counter()
+    target = check_target(out, overwrite)
+    places = list(all_places(target, check_shard_num(shard_num)))
+    records = agreed_records(places)
+    plan = records[0].plan
+    if not records[0].corpus_documents:
+        raise CorpusError(_nothing_found(records[0]))
+    queries = SentenceQueries(plan, encoder)
+    with ExitStack() as opened:
+        # Checksums are compared: what was copied from machine to machine may have suffered.
+        segments = [
+            opened.enter_context(closing(open_index(place.folder)))._open().segments[0]
+            for place, record in zip(places, records, strict=True)
+            if record.documents
+        ]
+        workspace = opened.enter_context(Workspace.opened(target, None))
+        shown = opened.enter_context(
+            BuildProgress(progress, sum(record.chunks for record in records))
+        )
+        parts = Interleaved(segments, shard_num, plan.encoder.dimension)
+        old = read_manifest(target) if (target / MANIFEST_NAME).exists() else None
+        number = old.next_segment if old else 1
+        made = _segment(parts, plan, places, segment_name(number), queries, workspace, shown)
+        time_now = now()
+        manifest = Manifest(
+            build_id=uuid.uuid4().hex,
+            version=old.version + 1 if old else 1,
+            created=old.created if old else time_now,
+            changed=time_now,
+            change="build",
+            encoder=plan.encoder,
+            chunker=plan.chunker,
+            lexical=plan.lexical,
+            segments=[made.entry],
+            next_segment=number + 1,
+            options=plan.options,
+            search={},
+            report=_report(records, time.perf_counter() - began).to_dict(),
+        )
+        commit(workspace, manifest, [made])
+    if remove_parts:
+        _remove(places)
+    return open_index(target, queries.given, checksums=False)
+
+
+def _segment(
+    parts: Interleaved,
+    plan: Plan,
+    places: list[Place],
+    name: str,
+    queries: SentenceQueries,
+    workspace: Workspace,
+    progress: BuildProgress,
+) -> NewSegment:
+    folder = workspace.empty_folder(SEGMENT_FOLDER)
+    progress.stage("copying documents")
+    _copy_documents(parts, folder, plan.lexical, progress)
+    stage = VectorsStage(index_options(plan), plan.encoder.dimension, parts.chunks, folder)
+    entry = build_vectors(parts, stage, places, progress.stage)
+    entry = stage.measure(entry, lambda count: queries(folder, count), progress.stage)
+    return NewSegment(
+        SegmentEntry(
+            name=name,
+            documents=parts.documents,
+            chunks=parts.chunks,
+            vectors=entry,
+            files=describe_files(folder, name),
+        ),
+        folder,
+    )
+
+
+def _copy_documents(
+    parts: Interleaved, folder: Path, lexical: dict[str, Any] | None, progress: BuildProgress
+) -> None:
+    with ExitStack() as files:
+        store = files.enter_context(closing(DocumentWriter(folder / NAMES[DOCUMENTS])))
+        table = files.enter_context(closing(ChunkTableWriter(folder / NAMES[CHUNKS])))
+        words = lexical_writer(folder, lexical)
+        for document, passages in parts.stored():
+            if not store.add(document):
+                raise CorruptIndexError(f"Two parts hold a document with the id {document.id!r}.")
+            texts = []
+            for start, end, heading in passages:
+                table.add(store.documents - 1, start, end, store.heading(heading))
+                text = document.text[start:end]
+                texts.append(f"{heading}\n{text}" if heading and text else (heading or text))
+            if words is not None:
+                words.add(texts)
+            progress.document()
+            progress.passages(len(passages))
+        store.finish()
+        table.finish()
+    if words is not None:
+        progress.stage("lexical index")
+        words.finish()
+
+
+def _report(records: list[PartRecord], seconds: float) -> BuildReport:
+    """Returns what a build on one machine would report."""
+    reports = [BuildReport.from_dict(record.report) for record in records]
+    first = reports[0]
+    return BuildReport(
+        corpus=first.corpus,
+        documents=sum(report.documents for report in reports),
+        chunks=sum(report.chunks for report in reports),
+        encoded_chunks=sum(report.encoded_chunks for report in reports),
+        reused_chunks=sum(report.reused_chunks for report in reports),
+        # Every part has seen the whole corpus:
+        skipped=first.skipped,
+        ignored_files=first.ignored_files,
+        problems=first.problems,
+        repeated_texts=first.repeated_texts,
+        seconds=round(sum(report.seconds for report in reports) + seconds, 3),
+        encode_seconds=round(sum(report.encode_seconds for report in reports), 3),
+    )
+
+
+def _nothing_found(record: PartRecord) -> str:
+    report = BuildReport.from_dict(record.report)
+    skipped = ", ".join(f"{reason} {count}" for reason, count in sorted(report.skipped.items()))
+    found = f" {report.skipped_total} entries were passed over ({skipped})." if skipped else ""
+    return f"`corpus` must hold at least one document; {report.corpus} has none.{found}"
+
+
+def _remove(places: list[Place]) -> None:
+    """Removes the parts: records first, so that what is left of a crash is no finished part."""
+    for place in places:
+        place.record.unlink(missing_ok=True)
+    for place in places:
+        shutil.rmtree(place.folder, ignore_errors=True)
+    folder = parts_folder(places[0].target)
+    if not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,249 @@
+"""The parts built by workers on Ray."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval_index.arguments import check_positive
+from retrieval_index.distributed.finishing import finish
+from retrieval_index.distributed.part_building import Part
+from retrieval_index.distributed.places import all_places, check_shard_num
+from retrieval_index.distributed.plan import build_options
+from retrieval_index.distributed.worker import PartWorker
+from retrieval_index.encoders.registry import resolve_encoder
+from retrieval_index.errors import (
+    ArgumentError,
+    RetrievalIndexError,
+    RetrievalIndexWarning,
+    WorkerLostError,
+)
+from retrieval_index.progress import BuildProgress
+from retrieval_index.storage.workspace import check_target
+
+if TYPE_CHECKING:
+    from retrieval_index.index import Index
+
+OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least; what workers return is a few hundred bytes
+PAUSE = 1.0
+PATIENCE = 60.0
+
+
+def build(
+    corpus: str | os.PathLike[str] | list[str | os.PathLike[str]] | Callable[[], Any],
+    out: str | os.PathLike[str],
+    encoder: str | Callable[[], Any] | None = None,
+    *,
+    workers: int = 2,
+    num_cpus: float = 1,
+    num_gpus: float = 0,
+    shard_num: int | None = None,
+    address: str | None = None,
+    retries: int = 5,
+    overwrite: bool = False,
+    progress: bool = True,
+    **options: Any,
+) -> Index:
+    """Builds an index with several processes, on this machine or on a Ray cluster.
+
+    Every worker is a Ray actor that makes the encoder once and calls `build_part` for one part
+    after the other; this process calls `finish`. A worker that dies is replaced, and its part goes
+    on at the last complete shard. When the call itself is broken off, the same call continues.
+    The index is the one that `retrieval_index.build` makes on one machine, see `finish`.
+
+    Args:
+        corpus: A path, pattern or list of paths that every worker can read, as in
+            `retrieval_index.build`; or a function without arguments that returns a corpus.
+        out: Folder of the new index. All workers and this process must see it under this path: on
+            several machines it lies on a file system that they share.
+        encoder: Name of an encoder, or a function without arguments that makes one. Weights are
+            not sent to the workers.
+        workers: Number of worker processes. Fewer do all of the work where the cluster has no room
+            for all. Default 2.
+        num_cpus: CPUs that Ray sets aside for each worker, and threads that its numerical
+            libraries use. May be a fraction. Default 1.
+        num_gpus: GPUs for each worker. Default 0.
+        shard_num: Number of parts. Every part reads the whole corpus, so as many as there are
+            workers is best unless these are of different speed. Default: `workers`.
+        address: Address of a Ray cluster, such as "auto"; it is left running. Default: the cluster
+            that this process is connected to; if it is to none, one is started on this machine,
+            and stopped at the end.
+        retries: How often a part may lose its worker. Default 5.
+        overwrite: Whether an index at `out` is replaced, at the very end.
+        progress: Whether to show a progress line when standard error is a terminal.
+        **options: As in `retrieval_index.build`.
+
+    Returns:
+        The opened index.
+
+    Raises:
+        RetrievalIndexError: If Ray is not installed.
+        WorkerLostError: If a part lost its worker more than `retries` times.
+        ArgumentError, CorpusError, EncoderError, IndexExistsError: As in `retrieval_index.build`.
+    """
+    check_positive("workers", workers)
+    for name, number in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+            raise ArgumentError(f"`{name}` must be a number, 0 or more; received: {number!r}.")
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise ArgumentError(f"`retries` must be a whole number, 0 or more; received: {retries!r}.")
+    number = check_shard_num(workers if shard_num is None else shard_num)
+    wanted = build_options(options)
+    _check_portable(corpus, encoder)
+    target = check_target(out, overwrite)
+    ray = _load_ray()
+    with _connected(ray, address, ceil(workers * num_cpus)), BuildProgress(progress) as shown:
+        actor = ray.remote(PartWorker).options(
+            num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=-1, max_task_retries=retries
+        )
+        made = [actor.remote(encoder, target, number, wanted) for _ in range(min(workers, number))]
+        try:
+            _build_parts(ray, made, _absolute(corpus), target, number, shown)
+        finally:
+            for worker in made:
+                ray.kill(worker)
+    own = resolve_encoder(encoder()) if callable(encoder) else encoder
+    index = finish(
+        target,
+        number,
+        encoder=own,
+        overwrite=overwrite,
+        remove_parts=True,
+        progress=progress,
+    )
+    if index.report.skipped:
+        counts = ", ".join(f"{name} {count}" for name, count in index.report.skipped.items())
+        warnings.warn(
+            f"`corpus`: {index.report.skipped_total} entries passed over ({counts}); "
+            "`index.report.problems` names the first.",
+            RetrievalIndexWarning,
+            stacklevel=2,
+        )
+    return index
+
+
+def _build_parts(
+    ray: Any, workers: list[Any], corpus: Any, target: Path, shard_num: int, shown: BuildProgress
+) -> None:
+    """Gives parts to workers until all are built.
+
+    Only workers that run get one: a part given to a worker that the cluster has no room for would
+    wait for ever.
+    """
+    waiting = list(range(shard_num))
+    running = {worker.ready.remote(): (worker, None) for worker in workers}
+    finished: list[Part] = []
+    began = time.monotonic()
+    warned = False
+    while len(finished) < shard_num:
+        done, _ = ray.wait(list(running), timeout=PAUSE)
+        for reference in done:
+            worker, shard_id = running.pop(reference)
+            answer = _result(ray, reference, shard_id)
+            if shard_id is not None:
+                finished.append(answer)
+            if waiting:
+                following = waiting.pop(0)
+                running[worker.build.remote(corpus, following)] = (worker, following)
+        idle = not finished and all(shard_id is None for _, shard_id in running.values())
+        if idle and not warned and time.monotonic() - began > PATIENCE:
+            warned = True
+            warnings.warn(
+                f"No worker has started for {PATIENCE:.0f} s: `num_cpus` and `num_gpus` ask for "
+                f"more than the Ray cluster has free ({ray.available_resources()}).",
+                RetrievalIndexWarning,
+                stacklevel=3,
+            )
+        shown.stage(f"parts {len(finished)}/{shard_num}, {_shards(target, shard_num)} shards")
+
+
+def _result(ray: Any, reference: Any, shard_id: int | None) -> Any:
+    """Returns what a worker returned, or raises what it raised."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, Exception):
+            raise error.cause from error
+        raise
+    except ray.exceptions.RayActorError as error:
+        part = "before its first part" if shard_id is None else f"at part {shard_id}"
+        raise WorkerLostError(
+            f"A worker died too often {part}; its memory may not suffice. What is encoded is kept: "
+            f"the same call continues. Ray says: {error}"
+        ) from error
+
+
+def _shards(target: Path, shard_num: int) -> int:
+    """Returns how many shards of unfinished parts are complete."""
+    places = all_places(target, shard_num)
+    return sum(len(list(place.workspace.glob("shard-*.json"))) for place in places)
+
+
+@contextmanager
+def _connected(ray: Any, address: str | None, cpus: int) -> Iterator[None]:
+    if address is None and ray.is_initialized():
+        yield
+        return
+    if address is not None:
+        ray.init(address=address, ignore_reinit_error=True)
+    else:
+        # Nothing is sent anywhere, and nothing listens but on this machine.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(
+            address="local",
+            num_cpus=max(1, cpus),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _node_ip_address="127.0.0.1",
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_portable(corpus: Any, encoder: Any) -> None:
+    if encoder is not None and not isinstance(encoder, str):
+        if hasattr(encoder, "encode") or not callable(encoder):
+            raise ArgumentError(
+                "`encoder` must be the name of an encoder or a function without arguments that "
+                f"makes one, so that every worker loads its own; received: "
+                f"{type(encoder).__name__}."
+            )
+    paths = corpus if isinstance(corpus, list | tuple) else [corpus]
+    if not callable(corpus) and not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise ArgumentError(
+            "`corpus` must be a path, a list of paths, or a function without arguments that "
+            f"returns a corpus, so that every worker reads it itself; received: "
+            f"{type(corpus).__name__}."
+        )
+
+
+def _absolute(corpus: Any) -> Any:
+    """Returns paths so that they mean the same in the folder a worker runs in."""
+    if callable(corpus):
+        return corpus
+    if isinstance(corpus, list | tuple):
+        # The ids of the documents are the paths as they are given: they must stay.
+        return list(corpus)
+    return os.path.abspath(os.path.expanduser(os.fspath(corpus)))
+
+
+def _load_ray() -> Any:
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise RetrievalIndexError(
+            f"`retrieval_index.distributed.build` needs Ray ({error}). "
+            "Run: pip install 'kzoo[ray]'. Without it: `build_part` and `finish`."
+        ) from error
+    return ray

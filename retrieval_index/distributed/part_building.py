@@ -1,0 +1,189 @@
+"""Building one part of an index."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval_index.builder import first_manifest, make_report, shard_plan, warn_of_problems
+from retrieval_index.corpus.opening import open_corpus
+from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.distributed.census import CorpusPart
+from retrieval_index.distributed.places import Place, part_name
+from retrieval_index.distributed.plan import (
+    Plan,
+    build_options,
+    make_recipe,
+    part_recipe,
+    plan_of,
+)
+from retrieval_index.distributed.record import PartRecord, read_record
+from retrieval_index.errors import ArgumentError, IndexExistsError
+from retrieval_index.progress import BuildProgress
+from retrieval_index.report import BuildReport
+from retrieval_index.segment_building import Recipe, build_segment
+from retrieval_index.storage.commit import commit
+from retrieval_index.storage.manifest import MANIFEST_NAME, read_manifest
+from retrieval_index.storage.segment_files import segment_name
+from retrieval_index.storage.workspace import Workspace, as_folder
+
+if TYPE_CHECKING:
+    from retrieval_index.corpus.document import Document
+    from retrieval_index.encoders.protocol import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished part of an index.
+
+    Attributes:
+        path: Its folder, an index by itself; absent when the part has no document.
+        shard_id: Which part, from 0.
+        shard_num: Of how many.
+        report: What was read and passed over, and how long it took. Skipped entries and
+            repeated texts are those of the whole corpus, documents and passages those of the part.
+        done_before: Whether it was finished already and this call did nothing.
+    """
+
+    path: Path
+    shard_id: int
+    shard_num: int
+    report: BuildReport
+    done_before: bool
+
+
+def build_part(
+    corpus: str | os.PathLike[str] | Iterable[Document | Mapping[str, Any] | tuple[str, str] | str],
+    out: str | os.PathLike[str],
+    encoder: str | Encoder | None = None,
+    *,
+    shard_id: int,
+    shard_num: int,
+    progress: bool = True,
+    **options: Any,
+) -> Part:
+    """Encodes one part of a corpus; `finish` makes the index of all parts.
+
+    Run it once for each `shard_id`, anywhere and in any order, with the same corpus, encoder and
+    options. It may be run again at any time: a finished part is left as it is, and one that was
+    broken off continues at its last complete shard. Every run reads the whole corpus and encodes
+    every `shard_num`-th document, so that parts are of one size whatever the corpus is.
+
+    The part lies at `<out>.parts/part-00002-of-00008`; that folder must be on a file system that
+    all machines share, or its content be copied together before `finish`.
+
+    Args:
+        corpus: As in `retrieval_index.build`; it must yield the same documents in the same order
+            everywhere.
+        out: Folder of the finished index.
+        encoder: As in `retrieval_index.build`.
+        shard_id: Which part, from 0.
+        shard_num: How many parts there are, at most 99,999.
+        progress: Whether to show a progress line when standard error is a terminal.
+        **options: As in `retrieval_index.build`: `chunking`, `index`, `language`, `shard_size`, ...
+
+    Returns:
+        The part.
+
+    Raises:
+        ArgumentError: If an option is out of range or unknown, or if another part that lies there
+            was built with others.
+        IndexExistsError: If something else lies where the part goes.
+        CorpusError: If the corpus is missing or unreadable, or has an unusable entry and `strict`.
+        EncoderError: If the encoder cannot be found or returns unusable vectors.
+        BuildLockedError: If another process is building the same part.
+        CorruptIndexError: If the record of a part is damaged.
+    """
+    began = time.perf_counter()
+    wanted = build_options(options)
+    place = Place(as_folder(out, "out"), shard_id, shard_num)
+    source = open_corpus(
+        corpus, wanted["fields"], encoding=wanted["encoding"], require_ids=wanted["require_ids"]
+    )
+    recipe = make_recipe(encoder, wanted)
+    plan = plan_of(recipe)
+    _check_others(place, plan)
+    place.folder.parent.mkdir(parents=True, exist_ok=True)
+    share = CorpusPart(source, shard_id, shard_num, skip_repeated=wanted["duplicates"] == "skip")
+    log = ProblemLog(wanted["strict"])
+    # Whoever holds the workspace decides whether there is something to do: two may have come.
+    with Workspace.opened(place.folder, shard_plan(recipe)) as workspace:
+        record = finished_part(place)
+        done_before = record is not None
+        if record is None:
+            record = _build(place, share, recipe, plan, workspace, log, progress, began)
+    warn_of_problems(log)
+    report = BuildReport.from_dict(record.report)
+    return Part(place.folder, shard_id, shard_num, report, done_before)
+
+
+def finished_part(place: Place) -> PartRecord | None:
+    """Returns the record of a part that is complete, otherwise None.
+
+    Raises:
+        IndexExistsError: If something else lies there.
+        CorruptIndexError: If record or manifest is damaged.
+    """
+    record = read_record(place.record)
+    if record is not None and record.build_id is None:
+        return record
+    if not place.folder.exists():
+        return None  # the record alone is written a moment before
+    manifest = place.folder / MANIFEST_NAME
+    found = read_manifest(place.folder).build_id if manifest.exists() else None
+    if record is None or found != record.build_id:
+        raise IndexExistsError(
+            f"{place.folder} is an index that `build_part` did not make, or that was changed "
+            f"since. Remove it and {place.record.name}, and build this part again."
+        )
+    return record
+
+
+def _build(
+    place: Place,
+    share: CorpusPart,
+    recipe: Recipe,
+    plan: Plan,
+    workspace: Workspace,
+    log: ProblemLog,
+    progress: bool,
+    began: float,
+) -> PartRecord:
+    simple = part_recipe(recipe)
+    with BuildProgress(progress) as shown:
+        built = build_segment(share.read(log), segment_name(1), simple, workspace, log, shown)
+        report = replace(make_report(share, built, log, began), repeated_texts=share.repeated_texts)
+        manifest = first_manifest(simple, built, report, 1) if built else None
+        record = PartRecord(
+            shard_id=place.shard_id,
+            shard_num=place.shard_num,
+            plan=plan,
+            corpus=share.digest,
+            corpus_documents=share.documents,
+            build_id=manifest.build_id if manifest else None,
+            documents=report.documents,
+            chunks=report.chunks,
+            report=report.to_dict(),
+        )
+        # The record first: it counts as soon as the manifest it names is there, and not before.
+        record.write(place.record)
+        if manifest is not None and built is not None:
+            commit(workspace, manifest, [built.segment])
+    return record
+
+
+def _check_others(place: Place, plan: Plan) -> None:
+    """Refuses a part whose plan is not that of the parts that are there, before hours of work."""
+    for path in sorted(place.record.parent.glob(f"part-*-of-{place.shard_num:05d}.json")):
+        record = read_record(path)
+        differences = record.plan.differences(plan) if record is not None else ""
+        if record is not None and differences:
+            raise ArgumentError(
+                f"The parts of {place.target} must be built alike; "
+                f"{part_name(record.shard_id, record.shard_num)} was built otherwise: "
+                f"{differences}. Use its options, or remove {place.record.parent} to start anew."
+            )
