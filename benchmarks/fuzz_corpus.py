@@ -47,7 +47,8 @@ TOKENS = (
     b'"\\ud800"', b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\n\n", b"\t", b",", b";", b"1 0 R",
     b"2 0 R", b"obj", b"endobj", b"stream\n", b"endstream", b"/Kids [2 0 R]", b"/Parent 5 0 R",
     b"PAR1", b"/Length 999999999", b"/Filter [/FlateDecode /FlateDecode]", b"<!",
-    b"<meta charset=utf-16>", b"<meta charset=hex>", b"/Predictor 15 /Columns 99999999",
+    b"<a " * 3000, b"<!--" * 3000, b"<meta charset=utf-16>", b"<meta charset=hex>",
+    b"/Predictor 15 /Columns 99999999",
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ ID_TAG = "docno"
 TEXT_TAGS = ("text", "body", "abstract", "summary", "contents")
 TITLE_TAGS = ("title", "headline", "head", "hl", "ti")
 NO_TEXT_TAGS = ("_id", "docno", "dochdr", "title")
-SPACES = re.compile(r"[ \t]+")
+SPACES = re.compile(r"[ \t]{2,}|\t")
 
 
 def read_trec(path: Path, name: str, options: ReadOptions, log: ProblemLog) -> Iterator[Entry]:

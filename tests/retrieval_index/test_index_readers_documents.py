@@ -7,6 +7,7 @@ import pytest
 from corpus_samples import put, read, samples
 
 from retrieval_index.corpus.document import Document
+from retrieval_index.corpus.html_page import closed
 from retrieval_index.errors import CorpusError
 
 
@@ -138,6 +139,27 @@ def test_html_that_does_not_fit_what_it_declares(tmp_path):
 def test_html_nested_deeper_than_python_recurses(tmp_path):
     pytest.importorskip("bs4")
     assert one(tmp_path / "a.html", "<div>" * 20_000 + "deep")[0] == "deep"
+
+
+@pytest.mark.parametrize(
+    "markup, expected",
+    [
+        ("a < b <i>c</i> <b", "a < b <i>c</i> &lt;b"),
+        ("<!-- x --> <!-- y > <!-- z", "<!-- x --> &lt;!-- y > &lt;!-- z"),
+        ("<![CDATA[x]]><![CDATA[y>", "<![CDATA[x]]>&lt;![CDATA[y>"),
+        ("<p>x</p>\n", "<p>x</p>\n"),
+    ],
+)
+def test_html_constructs_without_an_end_are_text(markup, expected):
+    assert closed(markup) == expected
+
+
+@pytest.mark.parametrize("piece", ["<a ", "<!--", "<![CDATA[", "</", "<a href='"])
+def test_html_that_html_parser_would_take_minutes_for(tmp_path, piece):
+    pytest.importorskip("bs4")
+    assert one(tmp_path / "a.html", "<p>x</p>" + piece * 60_000)[0].startswith(
+        f"x\n\n{piece.strip()}"
+    )
 
 
 def test_html_that_cannot_be_parsed_and_html_without_text(tmp_path):
