@@ -113,13 +113,17 @@ class Change:
 
 @contextmanager
 def changing(
-    path: str | os.PathLike[str], plan: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str],
+    plan: Mapping[str, Any] | None = None,
+    *,
+    checksums: bool = False,
 ) -> Iterator[Change]:
     """Opens an index for one change.
 
     Args:
         path: Folder of the index.
         plan: As in `Workspace.opened`.
+        checksums: As in `open_index`.
 
     Raises:
         IndexNotFoundError: If there is no index.
@@ -130,7 +134,7 @@ def changing(
     read_manifest(folder)  # before a workspace is made: there may be no index
     with Workspace.opened(folder, plan) as workspace:
         manifest = read_manifest(folder)
-        with closing(open_manifest(folder, manifest, checksums=False)) as index:
+        with closing(open_manifest(folder, manifest, checksums=checksums)) as index:
             yield Change(workspace, manifest, index._open())
 
 

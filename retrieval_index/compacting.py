@@ -32,8 +32,10 @@ def compact(path: str | os.PathLike[str], *, progress: bool = True) -> bool:
     Raises:
         IndexNotFoundError: If there is no index.
         BuildLockedError: If another process changes the index.
+        CorruptIndexError: If a file of it is damaged or missing.
     """
-    with changing(path) as change, BuildProgress(progress) as shown:
+    # With checksums: what is copied is signed anew, and damage would be hidden for good.
+    with changing(path, checksums=True) as change, BuildProgress(progress) as shown:
         manifest = change.manifest
         if not needs_compaction(manifest):
             return False

@@ -37,6 +37,20 @@ class Hybrid:
         return {**asdict(self), "weights": list(self.weights)}
 
     @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Hybrid:
+        """Returns the rule that an index stores; what is missing has its default.
+
+        Raises:
+            ArgumentError: If a key is unknown or a value out of range.
+            TypeError: If a value is of the wrong kind.
+        """
+        unknown = set(data) - set(asdict(cls()))
+        if unknown:
+            raise ArgumentError(f"Hybrid search has no {', '.join(sorted(unknown))}.")
+        check_positive("depth", data.get("depth", 1))
+        return cls.of(data)
+
+    @classmethod
     def of(
         cls,
         stored: Mapping[str, Any],

@@ -64,6 +64,8 @@ class Intake:
         """Stores the document, or returns why not."""
         if self._known is not None and self._known.refuses(document):
             return "existing_id"
+        if self._known is not None and self._known.is_repeated(document):
+            return "duplicate_id"
         repeated = self._store.holds_text(document)
         if repeated and self._skip_repeated:
             self.repeated_texts += 1

@@ -25,6 +25,7 @@ class Known:
         self.dead: dict[int, set[int]] = {}
         self.replaced = 0
         self.unchanged = 0
+        self._same: set[tuple[int, int]] = set()
 
     def refuses(self, document: Document) -> bool:
         """Returns whether a document is turned away because its id is there."""
@@ -33,14 +34,19 @@ class Known:
     def is_unchanged(self, document: Document) -> bool:
         """Returns whether the very same document is there, and counts it."""
         place = self._place(document) if self._replace else None
-        if place is None or place[1] in self.dead.get(place[0], ()):
+        if place is None or place[1] in self.dead.get(place[0], ()) or place in self._same:
             return False
         old = self._version.segments[place[0]].document(place[1])
         same = (old.title, old.text) == (document.title, document.text)
         if same and dict(old.metadata) == dict(document.metadata):
             self.unchanged += 1
+            self._same.add(place)
             return True
         return False
+
+    def is_repeated(self, document: Document) -> bool:
+        """Returns whether a document comes after one of its id that was found unchanged."""
+        return bool(self._same) and self._place(document) in self._same
 
     def taken(self, document: Document) -> None:
         """Notes that a document was taken, and so replaces the one of its id."""

@@ -97,7 +97,7 @@ def rewrite(
     if words is not None:
         progress.stage("lexical index")
         words.finish()
-    stage = VectorsStage(options, dimension, table.count, folder)
+    stage = VectorsStage(options, dimension, table.count, folder, strict=False)
     choice = stage.choose()
 
     def parts() -> Iterator[Vectors]:

@@ -118,7 +118,9 @@ def build_segment(
     if lexical is not None:
         progress.stage("lexical index")
         lexical.finish()
-    vectors = VectorsStage(recipe.options, recipe.encoder.dimension, table.count, folder)
+    vectors = VectorsStage(
+        recipe.options, recipe.encoder.dimension, table.count, folder, strict=known is None
+    )
     entry = vectors.build(partial(workspace.shards.arrays, stage.count), progress.stage)
     progress.stage("measuring")
     entry = vectors.measure(entry, partial(_queries, folder, recipe), progress.stage)

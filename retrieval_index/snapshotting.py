@@ -42,6 +42,7 @@ def snapshot(path: str | os.PathLike[str], name: str) -> None:
             raise ArgumentError(f"`name`: there is a snapshot {name!r} already. Drop it first.")
         folder = change.folder / SNAPSHOTS
         folder.mkdir(exist_ok=True)
+        fsync_folder(change.folder)
         change.manifest.write(folder / f"{name}.json")
 
 

@@ -11,6 +11,7 @@ from retrieval_index.options import IndexOptions
 from retrieval_index.storage.manifest import RAW, VECTORS, VectorsEntry
 from retrieval_index.storage.segment_files import NAMES
 from retrieval_index.vectors.choice import IndexChoice, choose_index
+from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.filling import write_vectors
 from retrieval_index.vectors.measuring import measure
 from retrieval_index.vectors.raw import read_raw, write_raw
@@ -35,10 +36,21 @@ class VectorsStage:
         dimension: Length of a vector.
         count: Number of vectors.
         folder: Where its files go.
+        strict: Whether a factory string that needs more vectors than there are is an error.
+            Otherwise, as for the few that are added to an index or left of it, one is chosen.
     """
 
-    def __init__(self, options: IndexOptions, dimension: int, count: int, folder: Path) -> None:
+    def __init__(
+        self,
+        options: IndexOptions,
+        dimension: int,
+        count: int,
+        folder: Path,
+        *,
+        strict: bool = True,
+    ) -> None:
         self._options = options
+        self._strict = strict
         self._dimension = dimension
         self._count = count
         self._folder = folder
@@ -73,6 +85,11 @@ class VectorsStage:
     def choose(self) -> IndexChoice:
         """Returns which index it is to be."""
         options = self._options
+        factory = options.factory
+        if factory is not None and not self._strict:
+            family = parse_factory(factory, self._dimension)
+            if max(family.least_count, family.lists or 0) > self._count:
+                factory = None
         return choose_index(
             self._count,
             self._dimension,
@@ -80,7 +97,7 @@ class VectorsStage:
             latency=options.latency,
             recall=options.recall,
             deletes=options.deletes,
-            factory=options.factory,
+            factory=factory,
         )
 
     def entry(self, choice: IndexChoice) -> VectorsEntry:

@@ -11,6 +11,7 @@ from retrieval_index.opening import OPEN_ATTEMPTS
 from retrieval_index.segment import Segment
 from retrieval_index.storage.manifest import Manifest, read_manifest
 from retrieval_index.storage.workspace import as_folder
+from retrieval_index.vectors.structure import content_problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +83,7 @@ def _check_documents(folder: Path, segment: Segment, alive: dict[str, str]) -> N
             f"{segment.entry.documents}."
         )
     ends = _last_characters(segment)
+    number = -1
     for number, document in enumerate(store.stream()):
         if number >= len(ends) or ends[number] > len(document.text):
             raise CorruptIndexError(
@@ -95,6 +97,10 @@ def _check_documents(folder: Path, segment: Segment, alive: dict[str, str]) -> N
                 f"{folder}: document {document.id!r} is in {alive[document.id]} and in {name}."
             )
         alive[document.id] = name
+    if number + 1 != len(ends):
+        raise CorruptIndexError(
+            f"{folder}, {name}: only {number + 1} of {len(ends)} documents have a number from 0 on."
+        )
 
 
 def _last_characters(segment: Segment) -> npt.NDArray[np.int64]:
@@ -106,6 +112,10 @@ def _last_characters(segment: Segment) -> npt.NDArray[np.int64]:
 
 
 def _check_vectors(folder: Path, segment: Segment, normalize: bool) -> None:
+    vectors = segment.vectors
+    wrong = content_problem(vectors.index, vectors.family, segment.entry.chunks)
+    if wrong is not None:
+        raise CorruptIndexError(f"{folder}, {segment.entry.name}, vectors: {wrong}.")
     for first in range(0, segment.entry.chunks, ROWS):
         rows = segment.vectors.rows(first, min(ROWS, segment.entry.chunks - first))
         problem = _row_problem(rows, normalize)

@@ -87,12 +87,15 @@ def read_chunk_table(path: Path, count: int, documents: int) -> Rows:
     """
     import numpy as np
 
-    size = path.stat().st_size
-    if size != count * ROW_BYTES:
-        raise CorruptIndexError(
-            f"{path} has {size} bytes; {count} passages take {count * ROW_BYTES}."
-        )
-    rows: Rows = np.memmap(path, dtype="<i4", mode="r", shape=(count, COLUMNS))
+    try:
+        size = path.stat().st_size
+        if size != count * ROW_BYTES:
+            raise CorruptIndexError(
+                f"{path} has {size} bytes; {count} passages take {count * ROW_BYTES}."
+            )
+        rows: Rows = np.memmap(path, dtype="<i4", mode="r", shape=(count, COLUMNS))
+    except OSError as error:
+        raise CorruptIndexError(f"{path} cannot be opened: {error}.") from error
     numbers = rows[:, 0]
     # Passages stand in the order of their documents, from the first to the last: what a search
     # looks up can then not point outside. Documents without a passage do not exist.

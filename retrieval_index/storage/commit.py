@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +83,10 @@ def collect_garbage(target: Path, current: Manifest) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     for file in _items(target / DELETED):
         if f"{DELETED}/{file.name}" not in deletions:
-            try:
-                file.unlink(missing_ok=True)
-            except OSError:
-                continue
+            _remove(file)
+    for file in _items(target / SNAPSHOTS):
+        if file.suffix == ".tmp":
+            _remove(file)
 
 
 def snapshot_manifests(target: Path) -> dict[str, Manifest]:
@@ -102,6 +103,11 @@ def snapshot_manifests(target: Path) -> dict[str, Manifest]:
             except FileNotFoundError as error:
                 raise CorruptIndexError(f"{path} vanished while it was read.") from error
     return found
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
 
 
 def _items(folder: Path) -> list[Path]:

@@ -44,7 +44,10 @@ def read_deletions(path: Path, count: int, documents: int) -> npt.NDArray[np.boo
     """
     import numpy as np
 
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CorruptIndexError(f"{path} cannot be read: {error}.") from error
     numbers = np.frombuffer(data[: len(data) // 4 * 4], dtype="<i4")
     sound = len(data) == 4 * count and len(numbers) > 0 and numbers[0] >= 0
     if not sound or numbers[-1] >= documents or (np.diff(numbers) <= 0).any():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retrieval_index.filters.filter import Filter
 
 QUERY_ROWS = 500  # SQLite binds at least 999 values in one statement
+STREAM_ROWS = 64
 
 
 class DocumentStore:
@@ -107,18 +108,27 @@ class DocumentStore:
         """Yields all documents in the order of their numbers.
 
         Raises:
-            CorruptIndexError: If the file is damaged.
+            CorruptIndexError: If the file is damaged, or a number is missing.
         """
-        sql = "SELECT id, text, title, metadata FROM documents ORDER BY number"
-        with self._guarded():
-            # A connection of its own: the lock must not be held between two documents.
-            uri = f"{self._path.absolute().as_uri()}?mode=ro&immutable=1"
-            connection = sqlite3.connect(uri, uri=True)
-            try:
-                for row in connection.execute(sql):
-                    yield self._document(row)
-            finally:
-                connection.close()
+        sql = (
+            "SELECT number, id, text, title, metadata FROM documents "
+            "WHERE number >= ? ORDER BY number LIMIT ?"
+        )
+        # Some at a time: the lock must not be held between two documents. And by the connection
+        # that is open, for the name of the file is gone once a later version has replaced it.
+        following = 0
+        while True:
+            with self._guarded(), self._lock:
+                rows = self._connection.execute(sql, (following, STREAM_ROWS)).fetchall()
+            for row in rows:
+                if row[0] != following:
+                    raise CorruptIndexError(
+                        f"{self._path}: number {following} is missing in documents."
+                    )
+                yield self._document(row[1:])
+                following += 1
+            if len(rows) < STREAM_ROWS:
+                return
 
     def problems(self) -> Iterator[str]:
         """Yields what SQLite finds wrong with the file, after reading all of it."""

@@ -103,6 +103,13 @@ class SegmentEntry(_Strict):
             raise ValueError("more is deleted than there is")
         if (self.deleted is None) != (self.deleted_documents == 0):
             raise ValueError("`deleted` and `deleted_documents` do not agree")
+        from retrieval_index.storage.segment_files import is_deletions, path_of
+
+        for key, file in self.files.items():
+            if file.path != path_of(self.name, key):
+                raise ValueError(f"{key!r} must be {path_of(self.name, key)}, not {file.path!r}")
+        if self.deleted is not None and not is_deletions(self.deleted.path, self.name):
+            raise ValueError(f"{self.deleted.path!r} is no file of deletions of {self.name}")
         return self
 
     @property
@@ -165,13 +172,29 @@ class Manifest(_Strict):
         for segment in self.segments:
             if (self.lexical is None) != (not any(k.startswith(LEXICAL) for k in segment.files)):
                 raise ValueError("`lexical` and the files of the segments do not agree")
+        self._check_settings()
+        return self
+
+    def _check_settings(self) -> None:
+        """Checks what is read from here long after the index was opened."""
+        from retrieval_index.hybrid import Hybrid
+        from retrieval_index.options import check_options
         from retrieval_index.report import BuildReport
 
-        try:
-            BuildReport.from_dict(self.report)
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"`report` is malformed ({error})") from error
-        return self
+        checks = {
+            "report": BuildReport.from_dict,
+            "options": lambda options: check_options(**options),
+            "search": Hybrid.from_dict,
+        }
+        for name, check in checks.items():
+            try:
+                check(getattr(self, name))
+            except (TypeError, AttributeError, ValueError) as error:
+                raise ValueError(f"`{name}` is malformed ({error})") from error
+        if self.lexical is not None:
+            kinds = {key: type(value) for key, value in self.lexical.items()}
+            if kinds != {"analyzer": dict, "k1": float, "b": float}:
+                raise ValueError("`lexical` is malformed")
 
     @property
     def documents(self) -> int:
