@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.errors import ArgumentError
+from retrieval_index.errors import ArgumentError, RetrievalIndexError
 from retrieval_index.storage.durable import fsync_file, fsync_folder
 from retrieval_index.vectors.choice import IndexChoice
 from retrieval_index.vectors.family import parse_factory
@@ -107,14 +107,20 @@ def train_empty(
 
 
 def write_index(index: Any, path: Path) -> None:
-    """Writes a FAISS index so that a crash leaves no part of it under its name."""
+    """Writes a FAISS index so that a crash leaves no part of it under its name.
+
+    Raises:
+        RetrievalIndexError: If the file cannot be written, such as on a full disk.
+    """
     faiss = load_faiss()
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         faiss.write_index(index, str(temporary))
         fsync_file(temporary)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, (RuntimeError, OSError)):
+            raise RetrievalIndexError(f"{path} cannot be written: {error}") from error
         raise
     os.replace(temporary, path)
     fsync_folder(path.parent)

@@ -33,21 +33,20 @@ class RowMask:
             )
         self.allowed: npt.NDArray[np.bool_] = array
         self.count = int(np.count_nonzero(array))
-        self._selector: Any = None
+        self._bits: npt.NDArray[np.uint8] | None = None
         self._numbers: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.allowed)
 
     def selector(self) -> Any:
-        """Returns the FAISS selector of these rows."""
+        """Returns a FAISS selector of these rows, one for each search: FAISS marks who owns it."""
         import numpy as np
 
         faiss = load_faiss()
-        if self._selector is None:  # two threads at once make two equal ones: harmless
-            bits = np.packbits(self.allowed, bitorder="little")
-            self._selector = faiss.IDSelectorBitmap(bits)
-        return self._selector
+        if self._bits is None:  # two threads at once make two equal ones: harmless
+            self._bits = np.packbits(self.allowed, bitorder="little")
+        return faiss.IDSelectorBitmap(self._bits)
 
     def numbers(self) -> npt.NDArray[np.int64]:
         """Returns the numbers of these rows, ascending, int64 of shape (self.count,)."""

@@ -92,17 +92,19 @@ def first_setting(
     if family.graph is None and family.lists is None:
         return Setting(1, k_factor)
     setting = Setting(breadth, k_factor, parameters.get("quantizer_efSearch", 0))
-    if mask is not None:
-        setting = replace(setting, breadth=-(-breadth * count // mask.count))
-        if mask.count <= max(2 * k * k_factor, 1000):
-            return None
-    allowed = count if mask is None else mask.count
-    if family.graph is not None:
+    if mask is None:
+        return setting
+    setting = replace(setting, breadth=-(-breadth * count // mask.count))
+    if family.lists is not None:
+        setting = replace(setting, breadth=min(setting.breadth, family.lists))
+        compared = mask.count * setting.breadth // family.lists
+    else:
         # A step of the search compares with half of a node's 2 M links, the others being known.
-        compared = max(setting.breadth, k * k_factor) * family.graph
-        return None if mask is not None and allowed <= compared else setting
-    lists = family.lists or 1
-    return None if mask is not None and 2 * setting.breadth >= lists else setting
+        compared = max(setting.breadth, k * k_factor) * (family.graph or 1)
+    # Rows one by one are read in order, which is cheaper, but raw ones come from the disk.
+    worth = compared // 8 if family.lossy else 2 * compared
+    few = max(2 * k * k_factor, 1000, worth)
+    return None if mask.count <= few else setting
 
 
 def wider(family: Family, setting: Setting, count: int) -> Setting | None:

@@ -16,7 +16,8 @@ def read_vectors(
 ) -> Any:
     """Opens a FAISS file, memory-mapped where FAISS can.
 
-    FAISS trusts what it reads, so check size and checksum before.
+    FAISS trusts what it reads, so check size and checksum before: one changed byte in a graph can
+    keep it busy for minutes.
 
     Args:
         path: The file.

@@ -20,7 +20,7 @@ def structure(index: Any) -> dict[str, Any]:
     product = getattr(index, "pq", None)
     if hasattr(index, "hnsw"):
         storage = faiss.downcast_index(index.storage)
-        found["links"] = index.hnsw.nb_neighbors(0)
+        found["links"] = tuple(faiss.vector_to_array(index.hnsw.cum_nneighbor_per_level).tolist())
         found["storage"] = structure(storage)
     elif hasattr(index, "nlist"):
         quantizer = faiss.downcast_index(index.quantizer)
@@ -136,6 +136,8 @@ def _graph_problem(graph: Any, storage: Any, count: int) -> str | None:
         return "its graph has more or fewer links than its nodes"
     if count and not 0 <= graph.entry_point < count:
         return f"its graph is entered at {graph.entry_point}, outside 0..{count - 1}"
+    if count and graph.levels.at(graph.entry_point) != graph.max_level + 1:
+        return f"its graph is entered from level {graph.max_level}, where the entry is not"
     return _codes_problem(storage, count)
 
 
@@ -160,9 +162,20 @@ def _links_problem(graph: Any, count: int) -> str | None:
 
     faiss = load_faiss()
     links = faiss.rev_swig_ptr(graph.neighbors.data(), graph.neighbors.size())
-    offsets = faiss.vector_to_array(graph.offsets).astype(np.int64)
-    if (np.diff(offsets) < 0).any():
-        return "its nodes are out of order"
     if len(links) and (links.min() < -1 or links.max() >= count):
         return f"a link leads outside 0..{count - 1}"
+    before = faiss.vector_to_array(graph.cum_nneighbor_per_level)  # links of a node below a level
+    levels = faiss.vector_to_array(graph.levels)
+    offsets = faiss.vector_to_array(graph.offsets).astype(np.int64)
+    if levels.min(initial=1) < 1 or levels.max(initial=1) > min(
+        graph.max_level + 1, len(before) - 1
+    ):
+        return "a node is above its highest level"
+    if offsets[0] != 0 or (np.diff(offsets) != before[levels]).any():
+        return "its nodes have more or fewer links than their levels allow"
+    for level in range(1, graph.max_level + 1):
+        nodes = offsets[:-1][levels > level]
+        led_to = links[nodes[:, None] + np.arange(before[level], before[level + 1])]
+        if (levels[led_to[led_to >= 0]] <= level).any():
+            return f"a link of level {level} leads to a node below it"
     return None

@@ -31,8 +31,7 @@ QUERIES = clustered(40, seed=1)
 def searchers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("vectors")
     return {
-        kind: build_index(folder, ROWS, kind, name=str(number))
-        for number, kind in enumerate(KINDS)
+        kind: build_index(folder, ROWS, kind, name=str(number)) for number, kind in enumerate(KINDS)
     }
 
 
@@ -128,9 +127,7 @@ def test_nothing_is_set_on_the_index(searchers):
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "Flat"])
 @pytest.mark.parametrize("cuts", [(1, 4000), (2500,)])
-def test_the_same_rows_and_seed_give_the_same_results_in_any_parts(
-    searchers, kind, cuts, tmp_path
-):
+def test_the_same_rows_and_seed_give_the_same_results_in_any_parts(searchers, kind, cuts, tmp_path):
     choice = choose_index(COUNT, DIMENSION, factory=kind)
     path = tmp_path / "again.faiss"
     write_vectors(parts_of(ROWS, *cuts), COUNT, DIMENSION, choice, path)
