@@ -79,6 +79,7 @@ def in_words_of_the_shell(message: str, of_index: bool = False) -> str:
     message = message.replace("`name_or_path` ", "").replace("`out` ", "")
     if not of_index:
         return _FLAG.sub(_as_option, message)
+    message = message.replace("fields={'text': 'NAME'}", "--field text=NAME")
     return _INDEX_FLAG.sub(_as_option, _COMMAND.sub(r"`kzoo index \1`", message))
 
 

@@ -120,7 +120,7 @@ def delete(
 
 
 def compact(path: i.Folder, quiet: i.Quiet = False, as_json: Json = False) -> None:
-    """Rewrite an index as one part, without what was deleted. Encodes nothing."""
+    """Rewrite an index as one segment, without what was deleted. Encodes nothing."""
     import retrieval_index
 
     before = _info(path)["size_bytes"]
@@ -130,7 +130,7 @@ def compact(path: i.Folder, quiet: i.Quiet = False, as_json: Json = False) -> No
     if as_json:
         return console.show_json({"compacted": done, "bytes_before": before, "bytes_after": after})
     if not done:
-        return console.show("Nothing to do: one part, and nothing deleted.")
+        return console.show("Nothing to do: one segment, and nothing deleted.")
     sizes = f"{console.megabytes(before)} before, {console.megabytes(after)} now"
     console.show(f"{sizes}. {_now(path)}")
 
@@ -176,7 +176,7 @@ def _now(path: Path) -> str:
     parts = len(found["segments"])
     return (
         f"Version {found['version']}: {found['documents']:,} documents, "
-        f"{found['chunks']:,} passages in {parts} {'part' if parts == 1 else 'parts'}."
+        f"{found['chunks']:,} passages in {parts} {'segment' if parts == 1 else 'segments'}."
     )
 
 

@@ -144,10 +144,10 @@ def _other(path: Path, qrels: str, found: Evaluation) -> Evaluation:
 
 
 def _show(found: Evaluation, title: str) -> None:
-    rows = console.table("metric", "mean", right=("mean",), title=title)
+    rows = console.table("metric", "mean", right=("mean",))
     for metric, value in found.metrics.items():
         rows.add_row(metric, f"{value:.4f}")
-    console.show(rows, *found.summary().split("; "))
+    console.show(title, rows, *found.summary().split("; "))
 
 
 def _show_comparison(found: Comparison) -> None:
@@ -186,7 +186,7 @@ def _tune_fusion(
         )
     if as_json:
         return console.show_json(found)
-    rows = console.table("ranking", "nDCG@10", right=("nDCG@10",), title=str(path))
+    rows = console.table("ranking", "nDCG@10", right=("nDCG@10",))
     rows.add_row("dense", f"{found['dense']:.4f}")
     rows.add_row("lexical", f"{found['lexical']:.4f}")
     rows.add_row("hybrid, equal weights (rrf)", f"{found['equal']:.4f}")

@@ -53,8 +53,15 @@ def recall_in_words(entry: Mapping[str, Any]) -> str:
     missed = "" if measured["recall"] >= measured["target"] else ": not reached"
     return (
         f"{measured['recall']:.3f} of the {measured['k']} that exact search finds "
-        f"({measured['queries']} {measured['query_source']}; wanted {measured['target']:g}{missed})"
+        f"({queries_in_words(measured)}; wanted {measured['target']:g}{missed})"
     )
+
+
+def queries_in_words(measured: Mapping[str, Any]) -> str:
+    """How many queries measured, and what they are."""
+    source: str = measured["query_source"]
+    what = source if source.startswith("passages") else "held-out queries"
+    return f"{measured['queries']} {what}"
 
 
 def latency_in_words(entry: Mapping[str, Any]) -> str | None:

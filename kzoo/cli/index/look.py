@@ -32,7 +32,7 @@ def show_info(
         report = opened.report
     if as_json:
         return console.show_json(found | ({"verified": checked} if checked else {}))
-    from kzoo.cli.index.facts import counts, description, recall_in_words, vectors
+    from kzoo.cli.index.facts import counts, description, vectors
 
     segments = found["segments"]
     one = segments[0]["vectors"] if len(segments) == 1 else None
@@ -55,7 +55,7 @@ def show_info(
     if one is not None:
         return
     numbers = ("documents", "passages", "deleted")
-    rows = console.table("part", *numbers, "vectors", "recall", right=numbers, whole=("part",))
+    rows = console.table("segment", *numbers, "vectors", "recall", right=numbers)
     for segment in segments:
         rows.add_row(
             segment["name"],
@@ -63,7 +63,7 @@ def show_info(
             console.count(segment["chunks"]),
             console.count(segment["deleted_documents"]),
             segment["vectors"]["factory"],
-            recall_in_words(segment["vectors"]).split(" (")[0],
+            _recall(segment["vectors"]),
         )
     console.show(rows)
 
@@ -108,6 +108,13 @@ def export(
 def _deleted(segments: list[dict[str, Any]]) -> str | None:
     documents = sum(segment["deleted_documents"] for segment in segments)
     return f"{documents:,} documents, still in the files (see compact)" if documents else None
+
+
+def _recall(vectors: dict[str, Any]) -> str:
+    measured = vectors["measured"]
+    if measured is not None:
+        return f"{measured['recall']:.3f}"
+    return "exact" if vectors["factory"] == "Flat" else "not measured"
 
 
 def _rule(search: dict[str, Any]) -> str | None:

@@ -37,6 +37,7 @@ def tune(
 ) -> None:
     """Find the fastest search with enough recall, by measuring, and store how."""
     import retrieval_index
+    from kzoo.cli.index.facts import queries_in_words
 
     with i.going_on(i.UNCHANGED):
         found = retrieval_index.tune(
@@ -50,7 +51,7 @@ def tune(
     if as_json:
         return console.show_json(found)
     numbers = ("recall@10", "ms")
-    rows = console.table("part", "vectors", *numbers, "parameters", right=numbers, title=str(path))
+    rows = console.table("segment", "vectors", *numbers, "parameters", right=numbers)
     for item in found:
         setting = ", ".join(f"{name} {value:g}" for name, value in item["parameters"].items())
         time = item.get("milliseconds")
@@ -64,8 +65,8 @@ def tune(
     console.show(rows)
     measured = next((item for item in found if "queries" in item), None)
     if measured is not None:
-        source = "given queries" if queries is not None else measured["query_source"]
-        console.show(f"Stored. Measured with {measured['queries']} other {source}.")
+        source = queries_in_words(measured)
+        console.show(f"Stored. Chosen with one half of the queries, measured with {source}.")
     if plot is not None:
         where = f"Picture: {plot}" if plot.exists() else "No picture: there is nothing to tune."
         console.show(where)
