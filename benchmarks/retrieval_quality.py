@@ -62,11 +62,13 @@ class Goal:
 # English stopwords and Snowball's stemmer. Fused: reciprocal ranks, depth 100, equal weights.
 GOALS: Mapping[str, Mapping[str, Goal]] = {
     "scifact": {
-        "dense": Goal(0.6451, 0.001, both=True), "lexical": Goal(0.676), "fused": Goal(0.718)
+        "dense": Goal(0.6451, 0.001, both=True),
+        "lexical": Goal(0.676),
+        "fused": Goal(0.718),
     },
     "cranfield": {"dense": Goal(0.4273, 0.001), "lexical": Goal(0.4041), "fused": Goal(0.4675)},
     "stackfaq": {"dense": Goal(0.9566, 0.001), "lexical": Goal(0.7953), "fused": Goal(0.9026)},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
