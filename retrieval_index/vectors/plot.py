@@ -54,6 +54,7 @@ def plot_tuning(tuning: Tuning, path: Path, *, title: str = "") -> None:
         [tuning.recall],
         [tuning.milliseconds],
         marker="*",
+        color="C3",
         s=160,
         zorder=3,
         label=f"chosen: {setting or 'exact'}",
