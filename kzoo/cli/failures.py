@@ -23,7 +23,10 @@ _INDEX_OPTIONS = (
     *("qrels", "queries", "recall", "reproducible", "require_ids", "rerank", "run_file"),
     *("shard_id", "shard_num", "shard_size", "snapshot", "test", "weights", "where"),
 )
-_RENAMED = {"fields": "--field", "factory": "--index", "index": "--index", "k": "-k"}
+_RENAMED = {
+    **{"fields": "--field", "factory": "--index", "index": "--index", "k": "-k"},
+    **{"method": "--chunking", "path": "PATH", "paths": "PATH", "corpus": "CORPUS"},
+}
 
 
 def _pattern(names: Iterable[str]) -> re.Pattern[str]:

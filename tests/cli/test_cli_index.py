@@ -71,7 +71,7 @@ def test_build_tells_what_was_chosen_and_measured(kzoo, corpus, tmp_path):
         f"kzoo index search {out}",
     ):
         assert words in answer.out
-    assert "warning: `corpus`: 2 entries passed over" in answer.err
+    assert "warning: CORPUS: 2 entries passed over" in answer.err
 
 
 def test_build_options(kzoo, tmp_path):

@@ -37,7 +37,7 @@ BUILD = "build CORPUS OUT --encoder hashing "
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--chunking windows", "must be one of 'tokens'"),
+        ("--chunking windows", "--chunking must be one of 'tokens'"),
         ("--chunk-size 0", "--chunk-size must"),
         ("--index IDMap2,Flat", "--index 'IDMap2,Flat' is refused"),
         ("--index Fancy", "--index 'Fancy'"),
@@ -79,7 +79,7 @@ def test_build(mistake, line, said):
         ("search INDEX x -k 0", "-k"),
         ("search INDEX x --snapshot none", "--snapshot must be one of those"),
         ("search INDEX x --encoder hashing:8", "--encoder must be the one that built"),
-        ("search OUT x", "`kzoo index build` makes one"),
+        ("search OUT x", "error: PATH must be the folder of an index"),
         ("info INDEX --verify --snapshot a", "leave out --snapshot"),
         ("add INDEX nowhere.jsonl", "nowhere.jsonl"),
         ("delete INDEX", "give ids (or --ids-from), or --where"),
