@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.arguments import check_positive
+from retrieval_index.distributed.cluster import connected, load_ray
 from retrieval_index.distributed.finishing import finish
 from retrieval_index.distributed.part_building import Part
 from retrieval_index.distributed.places import all_places, check_shard_num
@@ -20,7 +20,6 @@ from retrieval_index.distributed.worker import PartWorker
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import (
     ArgumentError,
-    RetrievalIndexError,
     RetrievalIndexWarning,
     WorkerLostError,
 )
@@ -30,7 +29,6 @@ from retrieval_index.storage.workspace import check_target
 if TYPE_CHECKING:
     from retrieval_index.index import Index
 
-OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least; what workers return is a few hundred bytes
 PAUSE = 1.0
 PATIENCE = 60.0
 
@@ -97,8 +95,8 @@ def build(
     wanted = build_options(options)
     _check_portable(corpus, encoder)
     target = check_target(out, overwrite)
-    ray = _load_ray()
-    with _connected(ray, address, ceil(workers * num_cpus)), BuildProgress(progress) as shown:
+    ray = load_ray()
+    with connected(ray, address, ceil(workers * num_cpus)), BuildProgress(progress) as shown:
         actor = ray.remote(PartWorker).options(
             num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=-1, max_task_retries=retries
         )
@@ -137,7 +135,8 @@ def _build_parts(
     wait for ever.
     """
     waiting = list(range(shard_num))
-    running = {worker.ready.remote(): (worker, None) for worker in workers}
+    # What a worker is doing: its part, or None while it starts.
+    running: dict[Any, tuple[Any, int | None]] = {w.ready.remote(): (w, None) for w in workers}
     finished: list[Part] = []
     began = time.monotonic()
     warned = False
@@ -185,39 +184,14 @@ def _shards(target: Path, shard_num: int) -> int:
     return sum(len(list(place.workspace.glob("shard-*.json"))) for place in places)
 
 
-@contextmanager
-def _connected(ray: Any, address: str | None, cpus: int) -> Iterator[None]:
-    if address is None and ray.is_initialized():
-        yield
-        return
-    if address is not None:
-        ray.init(address=address, ignore_reinit_error=True)
-    else:
-        # Nothing is sent anywhere, and nothing listens but on this machine.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            address="local",
-            num_cpus=max(1, cpus),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level="ERROR",
-            _node_ip_address="127.0.0.1",
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
 def _check_portable(corpus: Any, encoder: Any) -> None:
-    if encoder is not None and not isinstance(encoder, str):
-        if hasattr(encoder, "encode") or not callable(encoder):
-            raise ArgumentError(
-                "`encoder` must be the name of an encoder or a function without arguments that "
-                f"makes one, so that every worker loads its own; received: "
-                f"{type(encoder).__name__}."
-            )
+    named = encoder is None or isinstance(encoder, str)
+    makes = isinstance(encoder, type) or not hasattr(encoder, "encode")
+    if not named and not (callable(encoder) and makes):
+        raise ArgumentError(
+            "`encoder` must be the name of an encoder or a function without arguments that makes "
+            f"one, so that every worker loads its own; received: {type(encoder).__name__}."
+        )
     paths = corpus if isinstance(corpus, list | tuple) else [corpus]
     if not callable(corpus) and not all(isinstance(path, str | os.PathLike) for path in paths):
         raise ArgumentError(
@@ -235,15 +209,3 @@ def _absolute(corpus: Any) -> Any:
         # The ids of the documents are the paths as they are given: they must stay.
         return list(corpus)
     return os.path.abspath(os.path.expanduser(os.fspath(corpus)))
-
-
-def _load_ray() -> Any:
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise RetrievalIndexError(
-            f"`retrieval_index.distributed.build` needs Ray ({error}). "
-            "Run: pip install 'kzoo[ray]'. Without it: `build_part` and `finish`."
-        ) from error
-    return ray
