@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from retrieval_index.adding import add, update
     from retrieval_index.builder import build
     from retrieval_index.chunking.chunker import Chunk, Chunker
+    from retrieval_index.chunking.chunker import methods as chunking_methods
     from retrieval_index.compacting import compact
     from retrieval_index.corpus.document import Document
     from retrieval_index.deleting import delete
     from retrieval_index.encoders.hashing import HashingEncoder
+    from retrieval_index.encoders.precomputed import PrecomputedVectors
     from retrieval_index.encoders.protocol import Encoder
     from retrieval_index.encoders.registry import known_providers, resolve_encoder
     from retrieval_index.encoders.sentence_transformer import (
@@ -84,12 +86,14 @@ __all__ = [
     "IndexNotFoundError",
     "NewerFormatError",
     "Passage",
+    "PrecomputedVectors",
     "Problem",
     "RetrievalIndexError",
     "RetrievalIndexWarning",
     "SentenceTransformerEncoder",
     "add",
     "build",
+    "chunking_methods",
     "compact",
     "delete",
     "drop_snapshot",
@@ -103,6 +107,7 @@ __all__ = [
     "read_qrels",
     "read_queries",
     "read_run",
+    "readable_kinds",
     "resolve_encoder",
     "restore",
     "snapshot",
@@ -149,6 +154,9 @@ _WHERE = {
     "Chunk": "chunking.chunker",
     "Chunker": "chunking.chunker",
     "Encoder": "encoders.protocol",
+    "PrecomputedVectors": "encoders.precomputed",
+    "chunking_methods": "chunking.chunker:methods",
+    "readable_kinds": "corpus.formats",
     "HashingEncoder": "encoders.hashing",
     "SentenceTransformerEncoder": "encoders.sentence_transformer",
     "known_providers": "encoders.registry",

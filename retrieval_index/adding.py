@@ -156,7 +156,7 @@ def _extend(
                 dead=known.dead,
                 report=report.to_dict(),
             )
-    warn_of_problems(log)
+    warn_of_problems(log, calls=2)
     return report
 
 

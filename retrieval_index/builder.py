@@ -48,7 +48,7 @@ def build(
     encoder: str | Encoder | None = None,
     *,
     fields: Mapping[str, Any] | None = None,
-    chunking: str = "tokens",
+    chunking: str | None = None,
     chunk_size: int | None = None,
     overlap: int | None = None,
     language: str | None = "en",
@@ -90,7 +90,8 @@ def build(
             `{"id": "doi", "text": ["abstract", "body"], "metadata": ["year"]}`. Default: `_id` or
             `id`, `title`, `text`, and all others as metadata.
         chunking: How documents are cut: "tokens", "sentences", "paragraphs", "headings"
-            (Markdown), "characters" or "none". Default "tokens".
+            (Markdown), "characters" or "none". Default: "tokens", and "none" with vectors that
+            were computed before.
         chunk_size: Most units in a passage, its title included: tokens of the encoder where it
             tells them (`token_offsets`), else words. Default: 248 tokens or 160 words, less for an
             encoder that reads less.
@@ -139,7 +140,7 @@ def build(
     began = time.perf_counter()
     check_positive("batch_size", batch_size)
     check_positive("shard_size", shard_size)
-    check_sizes(chunk_size, overlap, chunking)
+    check_sizes(chunk_size, overlap, chunking or "tokens")
     if duplicates not in DUPLICATES:
         raise ArgumentError(
             f"`duplicates` must be one of {', '.join(DUPLICATES)}; received: {duplicates!r}."
@@ -252,10 +253,11 @@ def make_report(
     )
 
 
-def warn_of_problems(log: ProblemLog) -> None:
-    """Warns once if entries were passed over."""
+def warn_of_problems(log: ProblemLog, calls: int = 1) -> None:
+    """Warns once if entries were passed over, at the caller `calls` above the function here."""
     if log.skipped:
-        warnings.warn(f"`corpus`: {log.summary()}", RetrievalIndexWarning, stacklevel=3)
+        message = f"`corpus`: {log.summary()}"
+        warnings.warn(message, RetrievalIndexWarning, stacklevel=calls + 2)
 
 
 def _lexical_settings(language: str | None, k1: float, b: float) -> dict[str, Any] | None:

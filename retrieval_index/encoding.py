@@ -102,5 +102,6 @@ class ShardEncoder:
         texts = [piece.text for piece in pieces]
         if self._by_document is None:
             return encode_passages(self._encoder, texts, self._normalize)
-        found = self._by_document([piece.document_id for piece in pieces], texts)
-        return check_vectors(found, self._encoder.dimension, texts, self._normalize)
+        ids = [piece.document_id for piece in pieces]
+        found = self._by_document(ids, texts)
+        return check_vectors(found, self._encoder.dimension, ids, self._normalize)
