@@ -12,7 +12,13 @@ from retrieval_index.vectors.structure import content_problem, structural_proble
 
 
 def read_vectors(
-    path: Path, factory: str, count: int, dimension: int, *, thorough: bool = False
+    path: Path,
+    factory: str,
+    count: int,
+    dimension: int,
+    *,
+    thorough: bool = False,
+    mapped: bool = True,
 ) -> Any:
     """Opens a FAISS file, memory-mapped where FAISS can.
 
@@ -25,6 +31,8 @@ def read_vectors(
         count: Number of vectors it must hold.
         dimension: Length they must have.
         thorough: Also read every row number and link, and check that it leads into the index.
+        mapped: False loads the file into memory. Measured for batches of 100 from a warm cache:
+            mapped inverted lists are 1.12 times slower, Flat and HNSW no slower.
 
     Returns:
         The FAISS index.
@@ -35,7 +43,7 @@ def read_vectors(
     faiss = load_faiss()
     family = parse_factory(factory, dimension)
     try:
-        index = faiss.read_index(str(path), io_flags(family))
+        index = faiss.read_index(str(path), io_flags(family) if mapped else 0)
     except (RuntimeError, MemoryError) as error:
         raise CorruptIndexError(f"{path} cannot be read by FAISS: {error}") from error
     problem = structural_problem(index, family, count, dimension)

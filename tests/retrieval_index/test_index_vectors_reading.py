@@ -8,6 +8,7 @@ from vectors_samples import COUNT, DIMENSION, KINDS, build_index, clustered
 from retrieval_index.errors import CorruptIndexError
 from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.reading import io_flags, read_vectors
+from retrieval_index.vectors.searcher import VectorSearcher
 from retrieval_index.vectors.structure import content_problem
 
 ROWS = clustered(COUNT)
@@ -154,6 +155,9 @@ def test_opening_maps_the_file(folder, kind):
     index = read_vectors(folder / f"{kind}.faiss", kind, COUNT, DIMENSION)
     with open("/proc/self/maps") as maps:
         assert path in maps.read()
+    loaded = read_vectors(folder / f"{kind}.faiss", kind, COUNT, DIMENSION, mapped=False)
+    found = [VectorSearcher(each, kind, ROWS).search(ROWS[:9], 5) for each in (index, loaded)]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
     # No OnDiskInvertedLists: those start 32 threads in every search.
     if "IVF" in kind:
         assert type(faiss.downcast_InvertedLists(index.invlists)) is faiss.ArrayInvertedLists
