@@ -6,7 +6,7 @@ Takes a small valid corpus of every format, damages it (flipped bits, cut ends, 
 out or put in from other files, NUL bytes, huge numbers, deep nesting), and reads it through
 `retrieval_index.corpus.opening.open_corpus`, all in one process, so that a crash of the interpreter
 ends the run. Of compressed formats, half of the cases are damaged before they are packed. Case `n`
-of a seed is always the same, whatever else is run.
+of a format and a seed is always the same, whatever else is run.
 
 Outcomes: "clean" (all that was read makes documents), "counted" (the problem log has something),
 "refused" (a `RetrievalIndexError`), "bad" (any other exception, or a document that no index could
@@ -99,15 +99,16 @@ def run(
     Returns:
         Outcomes by format, a line for each bad or slow case, and the longest time by format.
     """
-    plain = {name: SAMPLES[name][0]() for name in names}
+    plain = {name: make() for name, (make, _) in SAMPLES.items()}
     others = list(plain.values())
     outcomes = {name: Counter[str]() for name in names}
     slowest = dict.fromkeys(names, 0.0)
     complaints = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(cases):
-            name = names[number % len(names)]
-            random_ = random.Random(f"{seed} {name} {number // len(names)}")
+            case, turn = divmod(number, len(names))
+            name = names[turn]
+            random_ = random.Random(f"{seed} {name} {case}")
             path = Path(folder, name)
             path.write_bytes(damaged(plain[name], SAMPLES[name][1], others, random_))
             # A reader that never comes back ends the run, with its traceback.
@@ -119,7 +120,7 @@ def run(
             outcomes[name][outcome] += 1
             slowest[name] = max(slowest[name], seconds)
             if outcome == "bad" or seconds > slow:
-                complaints.append(f"{name} case {number}: {outcome} in {seconds:.1f} s: {detail}")
+                complaints.append(f"{name} case {case}: {outcome} in {seconds:.1f} s: {detail}")
     return outcomes, complaints, slowest
 
 

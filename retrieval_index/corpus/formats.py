@@ -59,7 +59,7 @@ FORMATS = (
     Format("TREC", (".trec", ".trectext", ".sgml"), read_trec),
     Format("text", (".txt",), document=read_text),
     Format("Markdown", (".md", ".markdown"), document=read_markdown),
-    Format("HTML", (".html", ".htm"), document=read_html, package="beautifulsoup4"),
+    Format("HTML", (".html", ".htm"), document=read_html),
     Format("PDF", (".pdf",), document=read_pdf, package="pypdf"),
 )
 BY_SUFFIX = {suffix: format_ for format_ in FORMATS for suffix in format_.suffixes}

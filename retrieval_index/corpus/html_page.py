@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 from retrieval_index.corpus.byte_source import open_bytes, read_at_most
 from retrieval_index.corpus.decoding import Decoding, text_codec
 from retrieval_index.corpus.documents import Extract, UnusableFileError
 from retrieval_index.corpus.limits import MAX_ENTRY_BYTES
-from retrieval_index.corpus.packages import needed
 
 # The HTML standard looks for the declaration in the first 1024 bytes; many pages are less tidy.
 CHARSET = re.compile(
@@ -23,9 +21,7 @@ CHARSET = re.compile(
 CHARSET_HEAD = 4096
 # Browsers read these names as the larger Windows code page.
 WINDOWS = {"iso8859-1": "cp1252", "ascii": "cp1252", "iso8859-9": "cp1254"}
-DROPPED = frozenset(
-    ("script", "style", "nav", "noscript", "template", "iframe", "object", "svg", "title")
-)
+DROPPED = frozenset(("script", "style", "nav", "noscript", "template", "iframe", "object", "svg"))
 PARAGRAPHS = frozenset(
     re.findall(
         r"\w+",
@@ -36,8 +32,7 @@ PARAGRAPHS = frozenset(
 )
 LINES = frozenset({"br", "li", "tr", "caption", "option"})
 CELLS = frozenset({"td", "th"})
-# Comments, doctypes and the like are strings too.
-TEXTS = frozenset({"NavigableString", "CData", "RubyTextString", "RubyParenthesisString"})
+CDATA = "CDATA["
 SPACE = re.compile(r"\s+")
 
 
@@ -46,28 +41,23 @@ def read_html(path: Path, decoding: Decoding) -> Extract:
 
     The title is that of `<title>`, or else of the first `<h1>`. Script, style, navigation and what
     else is not read by people is dropped. The encoding is that of the byte order mark, or of the
-    page's `<meta>`, or `decoding`.
+    page's `<meta>`, or `decoding`. The parser is `html.parser`.
 
     Raises:
         UndecodableError, TooLargeError, UnusableFileError: If it is no text, too long, or cannot
             be parsed.
         OSError, EOFError, zlib.error: If it cannot be read.
-        CorpusError: If beautifulsoup4 is not installed.
     """
-    soup_type = needed("bs4", path).BeautifulSoup
     with open_bytes(path) as file:
         data = read_at_most(file, MAX_ENTRY_BYTES)
     markup = declared(data, decoding).decode_file(data)
+    page = _Page()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # guesses that the page is XML or a file name
-            soup = soup_type(closed(markup), "html.parser")
-        return Extract(_visible(soup), _title(soup))
-    # For broken declarations html.parser and bs4 raise errors of several kinds, AssertionError and
-    # RecursionError among them.
-    except Exception as error:
-        reason = " ".join(str(error).split())[-120:]
-        raise UnusableFileError("not_html", f"it cannot be parsed as HTML ({reason})") from error
+        page.feed(closed(markup))
+        page.close()
+    except AssertionError as error:  # which html.parser raises for a few broken declarations
+        raise UnusableFileError("not_html", f"it cannot be parsed as HTML ({error})") from error
+    return page.extract()
 
 
 def declared(data: bytes, decoding: Decoding) -> Decoding:
@@ -106,39 +96,69 @@ def closed(markup: str) -> str:
     return markup
 
 
-def _title(soup: Any) -> str:
-    for tag in ("title", "h1"):
-        found = soup.find(tag)
-        if found is not None and (title := SPACE.sub(" ", found.get_text()).strip()):
-            return title
-    return ""
+class _Page(HTMLParser):
+    """Takes the text out of a page while it is parsed.
 
+    There is no tree: old pages leave their paragraphs open, which would nest a tree so deep that
+    Beautiful Soup's time grows with the square of the page.
+    """
 
-def _visible(soup: Any) -> str:
-    """Returns the text that a browser would show, each block on its own."""
-    blocks = _Blocks()
-    preformatted = 0
-    # A page may be nested deeper than Python may recurse. Each element comes up twice.
-    stack: list[tuple[Any, bool]] = [(soup, True)]
-    while stack:
-        node, entering = stack.pop()
-        name = node.name
-        if name is None:
-            if type(node).__name__ in TEXTS:
-                blocks.add(str(node) if preformatted else SPACE.sub(" ", node))
-            continue
-        if name in DROPPED:
-            continue
-        preformatted += (1 if entering else -1) if name == "pre" else 0
-        if name in PARAGRAPHS or name in LINES:
-            blocks.end_line(blank=name in PARAGRAPHS)
-        elif name in CELLS:
-            blocks.add(" ")
-        if entering:
-            stack.append((node, False))
-            stack.extend((child, True) for child in reversed(node.contents))
-    blocks.end_line(blank=False)
-    return "\n".join(blocks.lines)
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._blocks = _Blocks()
+        self._dropped: list[str] = []
+        self._preformatted = 0
+        self._heads: dict[str, list[str]] = {"title": [], "h1": []}
+        self._head = ""  # the one we are in
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._dropped:
+            if tag == self._dropped[0]:
+                self._dropped.append(tag)
+        elif tag in DROPPED:
+            self._dropped.append(tag)
+        else:
+            if self._head == "title":  # left open: it has no tags in it
+                self._head = ""
+            self._edge(tag)
+            self._preformatted += tag == "pre"
+            if tag in self._heads and not "".join(self._heads[tag]).strip():
+                self._head = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._dropped:
+            if tag == self._dropped[0]:
+                self._dropped.pop()
+            return
+        self._edge(tag)
+        if tag == "pre" and self._preformatted:
+            self._preformatted -= 1
+        if tag == self._head:
+            self._head = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._dropped:
+            return
+        if self._head:
+            self._heads[self._head].append(data)
+        if self._head != "title":
+            self._blocks.add(data if self._preformatted else SPACE.sub(" ", data))
+
+    def unknown_decl(self, data: str) -> None:
+        if data.startswith(CDATA):
+            self.handle_data(data.removeprefix(CDATA))
+
+    def _edge(self, tag: str) -> None:
+        if tag in PARAGRAPHS or tag in LINES:
+            self._blocks.end_line(blank=tag in PARAGRAPHS)
+        elif tag in CELLS:
+            self._blocks.add(" ")
+
+    def extract(self) -> Extract:
+        """Returns text and title, when all is parsed."""
+        self._blocks.end_line(blank=False)
+        titles = (SPACE.sub(" ", "".join(parts)).strip() for parts in self._heads.values())
+        return Extract("\n".join(self._blocks.lines), next(filter(None, titles), ""))
 
 
 class _Blocks:

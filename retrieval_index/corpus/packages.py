@@ -10,7 +10,6 @@ from retrieval_index.errors import CorpusError
 # Import name -> what to install.
 EXTRA = 'pip install "kzoo[documents]"'
 DISTRIBUTIONS = {
-    "bs4": "beautifulsoup4",
     "pypdf": "pypdf",
     "pyarrow": "pyarrow",
     "pyarrow.parquet": "pyarrow",

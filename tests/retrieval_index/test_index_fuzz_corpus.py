@@ -3,7 +3,7 @@
 import pytest
 from corpus_samples import BENCHMARKS, samples
 
-for package in ("bs4", "pypdf", "pyarrow", "rich", "zstandard"):
+for package in ("pypdf", "pyarrow", "rich", "zstandard"):
     pytest.importorskip(package)
 
 

@@ -153,7 +153,7 @@ def test_pdf_bombs(tmp_path, monkeypatch):
 
 
 def test_folder_of_everything(tmp_path):
-    for package in ("bs4", "pypdf", "pyarrow", "zstandard"):
+    for package in ("pypdf", "pyarrow", "zstandard"):
         pytest.importorskip(package)
     put(tmp_path / "a.md", samples.markdown())
     put(tmp_path / "b" / "b.HTML.gz", gzip.compress(samples.html()))
@@ -208,7 +208,7 @@ def test_folder_with_a_pipe_and_a_dead_link(tmp_path):
 
 @pytest.mark.parametrize(
     "package, name",
-    [("bs4", "a.html"), ("pypdf", "a.pdf"), ("pyarrow", "a.parquet"), ("zstandard", "a.txt")],
+    [("pypdf", "a.pdf"), ("pyarrow", "a.parquet"), ("zstandard", "a.txt")],
 )
 def test_missing_package_names_the_command(tmp_path, monkeypatch, package, name):
     monkeypatch.setitem(sys.modules, package, None)

@@ -30,7 +30,6 @@ PAGE = """<!DOCTYPE html><html><head><title> A
 
 
 def test_html_visible_text(tmp_path):
-    pytest.importorskip("bs4")
     text, title = one(tmp_path / "a.html", PAGE)
     assert title == 'A "title"'
     assert text == (
@@ -40,8 +39,8 @@ def test_html_visible_text(tmp_path):
 
 
 def test_html_title_of_heading(tmp_path):
-    pytest.importorskip("bs4")
     assert one(tmp_path / "a.htm", "<title> </title><h1>The <i>head</i></h1>x")[1] == "The head"
+    assert one(tmp_path / "a.htm", "<title>Open<p>Text") == ("Text", "Open")
     assert one(tmp_path / "a.htm", "no tags at all") == ("no tags at all", "")
 
 
@@ -59,20 +58,17 @@ def test_html_title_of_heading(tmp_path):
     ],
 )
 def test_html_encoding(tmp_path, head, encoding):
-    pytest.importorskip("bs4")
     word = {"cp1252": "“Grüße” €"}.get(encoding, "Привет")
     assert one(tmp_path / "a.html", f"{head}<p>{word}".encode(encoding))[0] == word
 
 
 def test_html_that_does_not_fit_what_it_declares(tmp_path):
-    pytest.importorskip("bs4")
     data = b"<meta charset=utf-8><p>caf\xe9"
     log = read(put(tmp_path / "a.html", data))[1]
     assert log.examples[0].detail == f"byte 0xe9 at {data.index(0xE9)} is not UTF-8"
 
 
 def test_html_nested_deeper_than_python_recurses(tmp_path):
-    pytest.importorskip("bs4")
     assert one(tmp_path / "a.html", "<div>" * 20_000 + "deep")[0] == "deep"
 
 
@@ -91,15 +87,32 @@ def test_html_constructs_without_an_end_are_text(markup, expected):
 
 @pytest.mark.parametrize("piece", ["<a ", "<!--", "<![CDATA[", "</", "<a href='"])
 def test_html_that_html_parser_would_take_minutes_for(tmp_path, piece):
-    pytest.importorskip("bs4")
     assert one(tmp_path / "a.html", "<p>x</p>" + piece * 60_000)[0].startswith(
         f"x\n\n{piece.strip()}"
     )
 
 
 def test_html_that_cannot_be_parsed_and_html_without_text(tmp_path):
-    pytest.importorskip("bs4")
     put(tmp_path / "a.html", "<![x y[")
     put(tmp_path / "b.html", "<script>only()</script>")
     assert read(tmp_path)[1].skipped.keys() <= {"not_html", "blank"}
     assert read(tmp_path / "b.html")[1].skipped == {"blank": 1}
+
+
+def test_html_of_open_paragraphs_is_not_nested(tmp_path):
+    text, _ = one(tmp_path / "a.html", "<p>One <b>bold</b> word." * 20_000)  # minutes, as a tree
+    assert text == "\n\n".join(["One bold word."] * 20_000)
+
+
+@pytest.mark.parametrize(
+    "markup, text",
+    [
+        ("<nav><nav>x</nav>y</nav>z", "z"),
+        ("a<svg><title>x</title></svg>b</nav>c", "abc"),
+        ("<pre>a\n  b</pre></pre> c  d", "a\n  b\n\nc d"),
+        ("<script>if (a < b) x('</p>')</script>y", "y"),
+        ("x<![CDATA[ y ]]>z", "x y z"),
+    ],
+)
+def test_html_edges(tmp_path, markup, text):
+    assert one(tmp_path / "a.html", markup)[0] == text
