@@ -84,7 +84,7 @@ def make_recipe(encoder: str | Encoder | None, options: Mapping[str, Any]) -> Re
     """
     check_positive("batch_size", options["batch_size"])
     check_positive("shard_size", options["shard_size"])
-    check_sizes(options["chunk_size"], options["overlap"], options["chunking"])
+    check_sizes(options["chunk_size"], options["overlap"], options["chunking"] or "tokens")
     if options["duplicates"] not in DUPLICATES:
         raise ArgumentError(
             f"`duplicates` must be one of {', '.join(DUPLICATES)}; received: "

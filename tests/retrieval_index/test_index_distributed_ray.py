@@ -15,6 +15,7 @@ from retrieval_index import ArgumentError, RetrievalIndexError, distributed
 from retrieval_index.distributed.cluster import connected
 from retrieval_index.distributed.places import Place
 from retrieval_index.distributed.worker import PartWorker
+from retrieval_index.errors import WorkerLostError
 
 COUNT = 120
 SMALL = {"shard_size": 8, "batch_size": 4}
@@ -45,6 +46,10 @@ def broken_encoder():
     return TableEncoder(fail_after=24)
 
 
+def deadly_encoder():
+    os._exit(1)
+
+
 class Killer(threading.Thread):
     """Kills the process that builds a part, once two of its shards are durable."""
 
@@ -52,7 +57,6 @@ class Killer(threading.Thread):
         super().__init__(daemon=True)
         self.place = place
         self.killed = None
-        self.processes = set()
 
     def run(self):
         deadline = time.monotonic() + 120
@@ -112,6 +116,8 @@ def test_in_a_cluster_that_is_there(tmp_path, corpus, importable):
         assert index.report.reused_chunks == 24
         with pytest.raises(retrieval_index.EncoderError, match="unknown provider"):
             distributed.build(corpus, tmp_path / "other", "nobody:knows", workers=3, num_cpus=0.5)
+        with pytest.raises(WorkerLostError, match="at part"):
+            distributed.build(corpus, tmp_path / "other", deadly_encoder, retries=0)
         other = distributed.build(
             corpus, tmp_path / "other", "hashing:32", workers=3, num_cpus=0.5, shard_num=4
         )
