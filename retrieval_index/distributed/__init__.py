@@ -18,16 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retrieval_index.distributed.finishing import finish
+    from retrieval_index.distributed.lists import fill_part, train
     from retrieval_index.distributed.on_ray import build
     from retrieval_index.distributed.part_building import Part, build_part
 
-__all__ = ["Part", "build", "build_part", "finish"]
+__all__ = ["Part", "build", "build_part", "fill_part", "finish", "train"]
 
 _WHERE = {
     "Part": "part_building",
     "build": "on_ray",
     "build_part": "part_building",
+    "fill_part": "lists",
     "finish": "finishing",
+    "train": "lists",
 }
 
 

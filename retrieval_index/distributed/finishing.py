@@ -14,8 +14,9 @@ from retrieval_index.changing import now
 from retrieval_index.distributed.agreement import agreed_records
 from retrieval_index.distributed.interleaving import Interleaved
 from retrieval_index.distributed.joining import build_vectors
+from retrieval_index.distributed.lists import opened, remove_lists
 from retrieval_index.distributed.places import Place, all_places, check_shard_num, parts_folder
-from retrieval_index.distributed.plan import Plan, index_options
+from retrieval_index.distributed.plan import index_options
 from retrieval_index.distributed.queries import SentenceQueries
 from retrieval_index.distributed.record import PartRecord
 from retrieval_index.errors import CorpusError, CorruptIndexError
@@ -89,21 +90,16 @@ def finish(
     if not records[0].corpus_documents:
         raise CorpusError(_nothing_found(records[0]))
     queries = SentenceQueries(plan, encoder)
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         # Checksums are compared: what was copied from machine to machine may have suffered.
-        segments = [
-            opened.enter_context(closing(open_index(place.folder)))._open().segments[0]
-            for place, record in zip(places, records, strict=True)
-            if record.documents
-        ]
-        workspace = opened.enter_context(Workspace.opened(target, None))
-        shown = opened.enter_context(
-            BuildProgress(progress, sum(record.chunks for record in records))
-        )
+        segments = stack.enter_context(opened(places, records))
+        workspace = stack.enter_context(Workspace.opened(target, None))
+        passages = sum(record.chunks for record in records)
+        shown = stack.enter_context(BuildProgress(progress, passages))
         parts = Interleaved(segments, shard_num, plan.encoder.dimension)
         old = read_manifest(target) if (target / MANIFEST_NAME).exists() else None
         number = old.next_segment if old else 1
-        made = _segment(parts, plan, places, segment_name(number), queries, workspace, shown)
+        made = _segment(parts, records, places, segment_name(number), queries, workspace, shown)
         time_now = now()
         manifest = Manifest(
             build_id=uuid.uuid4().hex,
@@ -128,7 +124,7 @@ def finish(
 
 def _segment(
     parts: Interleaved,
-    plan: Plan,
+    records: list[PartRecord],
     places: list[Place],
     name: str,
     queries: SentenceQueries,
@@ -136,10 +132,11 @@ def _segment(
     progress: BuildProgress,
 ) -> NewSegment:
     folder = workspace.empty_folder(SEGMENT_FOLDER)
+    plan = records[0].plan
     progress.stage("copying documents")
     _copy_documents(parts, folder, plan.lexical, progress)
     stage = VectorsStage(index_options(plan), plan.encoder.dimension, parts.chunks, folder)
-    entry = build_vectors(parts, stage, places, progress.stage)
+    entry = build_vectors(parts, stage, folder, places, records, progress.stage)
     entry = stage.measure(entry, lambda count: queries(folder, count), progress.stage)
     return NewSegment(
         SegmentEntry(
@@ -210,6 +207,7 @@ def _remove(places: list[Place]) -> None:
     """Removes the parts: records first, so that what is left of a crash is no finished part."""
     for place in places:
         place.record.unlink(missing_ok=True)
+    remove_lists(places)
     for place in places:
         shutil.rmtree(place.folder, ignore_errors=True)
     folder = parts_folder(places[0].target)

@@ -40,13 +40,14 @@ class Interleaved:
     Attributes:
         documents: Documents of all parts.
         chunks: Passages of all parts.
+        dimension: Length of a vector.
     """
 
     def __init__(self, segments: Sequence[Segment], shard_num: int, dimension: int) -> None:
         import numpy as np
 
         self._segments = segments
-        self._dimension = dimension
+        self.dimension = dimension
         self.documents = sum(segment.entry.documents for segment in segments)
         self.chunks = sum(segment.entry.chunks for segment in segments)
         counts = np.empty(self.documents, dtype=np.int32)
@@ -70,7 +71,7 @@ class Interleaved:
         read = np.bincount(self._owners[:first], minlength=len(self._segments)).tolist()
         for begin in range(first, last, BLOCK_ROWS):
             owners = self._owners[begin : min(begin + BLOCK_ROWS, last)]
-            block = np.empty((len(owners), self._dimension), dtype=np.float32)
+            block = np.empty((len(owners), self.dimension), dtype=np.float32)
             for part in np.unique(owners).tolist():
                 rows = np.flatnonzero(owners == part)
                 block[rows] = self._segments[part].vectors.rows(read[part], len(rows))
