@@ -12,6 +12,7 @@ from retrieval_index.builder import make_report, shard_plan, warn_of_problems
 from retrieval_index.changing import changing
 from retrieval_index.chunking.chunker import Chunker
 from retrieval_index.corpus.document import Document
+from retrieval_index.corpus.meter import ReadMeter
 from retrieval_index.corpus.opening import open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.encoders.registry import resolve_encoder
@@ -42,6 +43,7 @@ def add(
     duplicates: str = "keep",
     require_ids: bool = False,
     encoding: str = "utf-8",
+    encoding_errors: str = "strict",
     batch_size: int = 64,
     strict: bool = False,
     progress: bool = True,
@@ -61,6 +63,7 @@ def add(
         duplicates: As in `build`; looks at the documents that are added.
         require_ids: As in `build`.
         encoding: As in `build`.
+        encoding_errors: As in `build`.
         batch_size: As in `build`.
         strict: As in `build`; a document that is there already counts as unusable.
         progress: As in `build`.
@@ -77,7 +80,7 @@ def add(
         BuildLockedError: If another process changes the index.
     """
     return _extend(
-        path, corpus, encoder, fields, duplicates, require_ids, encoding,
+        path, corpus, encoder, fields, duplicates, require_ids, (encoding, encoding_errors),
         batch_size, strict, progress, shard_size, replace=False,
     )  # fmt: skip
 
@@ -91,6 +94,7 @@ def update(
     duplicates: str = "keep",
     require_ids: bool = False,
     encoding: str = "utf-8",
+    encoding_errors: str = "strict",
     batch_size: int = 64,
     strict: bool = False,
     progress: bool = True,
@@ -103,7 +107,7 @@ def update(
     `add`; `replaced` and `unchanged` of the report count both kinds.
     """
     return _extend(
-        path, corpus, encoder, fields, duplicates, require_ids, encoding,
+        path, corpus, encoder, fields, duplicates, require_ids, (encoding, encoding_errors),
         batch_size, strict, progress, shard_size, replace=True,
     )  # fmt: skip
 
@@ -115,7 +119,7 @@ def _extend(
     fields: Mapping[str, Any] | None,
     duplicates: str,
     require_ids: bool,
-    encoding: str,
+    decoding: tuple[str, str],
     batch_size: int,
     strict: bool,
     progress: bool,
@@ -128,13 +132,15 @@ def _extend(
     check_positive("shard_size", shard_size)
     folder = as_folder(path, "path")
     manifest = read_manifest(folder)
-    source = open_corpus(corpus, fields, encoding=encoding, require_ids=require_ids)
+    source = open_corpus(corpus, fields, *decoding, require_ids)
     model = check_same_encoder(resolve_encoder(encoder or manifest.encoder.name), manifest, folder)
     recipe = recipe_of(manifest, model, batch_size, shard_size, duplicates)
     log = ProblemLog(strict)
+    meter = ReadMeter(source.size() if progress else None)
     with (
         changing(folder, shard_plan(recipe)) as change,
-        BuildProgress(progress) as shown,
+        meter.active(),
+        BuildProgress(progress, fraction=meter.fraction) as shown,
     ):
         known = Known(change.version, replace)
         built = build_segment(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval_index.arguments import check_positive
 from retrieval_index.changing import next_version, now
 from retrieval_index.chunking.chunker import Chunker, check_sizes
+from retrieval_index.corpus.meter import ReadMeter
 from retrieval_index.corpus.opening import Corpus, open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.corpus.slicing import Slice
@@ -62,6 +63,7 @@ def build(
     duplicates: str = "keep",
     require_ids: bool = False,
     encoding: str = "utf-8",
+    encoding_errors: str = "strict",
     batch_size: int = 64,
     strict: bool = False,
     overwrite: bool = False,
@@ -111,7 +113,9 @@ def build(
             "keep" (and count it) or "skip". Of entries with the same id the first is kept.
         require_ids: Whether an entry without an id is unusable. Default: it gets one that is
             derived from its title and text.
-        encoding: Encoding of text files.
+        encoding: Encoding of text files without a byte order mark or `<meta charset>`.
+        encoding_errors: What becomes of bytes that do not fit: "strict" (the entry is unusable),
+            "replace", "ignore" or "backslashreplace".
         batch_size: Texts in one call of the encoder. Default 64.
         strict: Whether an unusable entry (no JSON, no text, no UTF-8, a repeated id, ...) ends the
             build. Otherwise it is counted, reported, and warned about once.
@@ -155,7 +159,7 @@ def build(
         seed=seed,
     )
     target = check_target(out, overwrite)
-    source: Corpus = open_corpus(corpus, fields, encoding=encoding, require_ids=require_ids)
+    source: Corpus = open_corpus(corpus, fields, encoding, encoding_errors, require_ids)
     if shard_num != 1:
         source = Slice(source, shard_id, shard_num)
     lexical = _lexical_settings(language, k1, b)
@@ -172,7 +176,12 @@ def build(
     )
     log = ProblemLog(strict)
     plan = shard_plan(recipe)
-    with Workspace.opened(target, plan) as workspace, BuildProgress(progress) as shown:
+    meter = ReadMeter(source.size() if progress else None)
+    with (
+        Workspace.opened(target, plan) as workspace,
+        meter.active(),
+        BuildProgress(progress, fraction=meter.fraction) as shown,
+    ):
         old = read_manifest(target) if (target / MANIFEST_NAME).exists() else None
         number = old.next_segment if old else 1
         built = build_segment(source.read(log), segment_name(number), recipe, workspace, log, shown)

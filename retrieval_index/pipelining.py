@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -66,7 +67,8 @@ def read_ahead(items: Iterable[T], depth: int = 1) -> Iterator[Iterator[T]]:
                 raise error
             yield item
 
-    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
+    run = contextvars.copy_context().run
+    thread = threading.Thread(target=run, args=(work,), name="read-ahead", daemon=True)
     thread.start()
     try:
         yield results()

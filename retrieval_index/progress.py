@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -12,12 +13,21 @@ class BuildProgress:
 
     Args:
         enabled: False shows nothing, whatever standard error is.
-        total: Passages there will be, where that is known; gives a bar and the time left.
+        total: Passages there will be, where that is known.
+        fraction: Returns the share of the corpus that was read, or None where nobody knows; gives
+            a bar and the time left, as `total` does.
     """
 
-    def __init__(self, enabled: bool = True, total: int | None = None) -> None:
+    def __init__(
+        self,
+        enabled: bool = True,
+        total: int | None = None,
+        fraction: Callable[[], float | None] | None = None,
+    ) -> None:
         self._enabled = enabled and sys.stderr is not None and sys.stderr.isatty()
         self._total = total
+        self._fraction = fraction
+        self._cut = 0
         self._bar: Any = None
         self._task: Any = None
         self._documents = 0
@@ -35,8 +45,6 @@ class BuildProgress:
                 TimeRemainingColumn,
             )
 
-            # While a corpus is streamed, how much is still to come may be unknown: the share of
-            # its bytes that was read is then the best guess, and without one there is no bar.
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -67,6 +75,10 @@ class BuildProgress:
         """Counts a document; shown with the next passages."""
         self._documents += 1
 
+    def cut(self, count: int) -> None:
+        """Counts passages that were cut, and wait for their vectors."""
+        self._cut += count
+
     def passages(self, count: int, units: int = 0) -> None:
         """Counts passages whose vectors exist now, and the units (tokens, words) in them."""
         if self._bar is None:
@@ -77,10 +89,16 @@ class BuildProgress:
         self._bar.update(
             self._task,
             advance=count,
+            total=self._expected(),
             documents=self._documents,
             passages=int(task.completed) + count,
             rate=f"{self._units / elapsed:,.0f} units/s" if self._units else "",
         )
+
+    def _expected(self) -> int | None:
+        """Passages there will be, if the rest of the corpus is like what was read of it."""
+        fraction = self._fraction() if self._fraction is not None else None
+        return round(self._cut / fraction) if fraction else self._total
 
     def stage(self, description: str) -> None:
         """Says what is being done now."""

@@ -110,7 +110,7 @@ def build_segment(
         lexical = lexical_writer(folder, recipe.lexical)
         intake = Intake(recipe.duplicates == "skip", store, log, progress, known)
         documents = intake.accepted(entries)
-        stage.run(_stored_pieces(documents, recipe.chunker, store, table, lexical))
+        stage.run(_stored_pieces(documents, recipe.chunker, store, table, lexical, progress))
         store.finish()
         table.finish()
     if not store.documents:
@@ -145,9 +145,11 @@ def _stored_pieces(
     store: DocumentWriter,
     table: ChunkTableWriter,
     lexical: Any,
+    progress: BuildProgress,
 ) -> Iterator[Piece]:
     """Yields the passages of all documents, each stored under the number its vector will have."""
     for number, (document, chunks) in enumerate(chunker.split_many(documents)):
+        progress.cut(len(chunks))
         for chunk in chunks:
             table.add(number, chunk.start, chunk.end, store.heading(chunk.heading))
             yield Piece(chunk.encoded, document.id, chunk.tokens)

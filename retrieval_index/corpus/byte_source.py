@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from retrieval_index.corpus.meter import watched
 from retrieval_index.corpus.packages import needed
 from retrieval_index.errors import CorpusError
 
@@ -106,6 +107,7 @@ def open_bytes(path: Path) -> Iterator[io.BufferedIOBase]:
     """
     with ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
+        stack.enter_context(watched(file))
         head = file.peek(4)[:4]
         if head.startswith(GZIP_MAGIC):
             yield stack.enter_context(gzip.GzipFile(fileobj=file))

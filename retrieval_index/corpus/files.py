@@ -9,6 +9,7 @@ from pathlib import Path
 from retrieval_index.corpus.document import Entry
 from retrieval_index.corpus.folder import FolderCorpus
 from retrieval_index.corpus.formats import Format, read_file
+from retrieval_index.corpus.meter import bytes_of_files
 from retrieval_index.corpus.options import DEFAULT_OPTIONS, ReadOptions
 from retrieval_index.corpus.problem_log import ProblemLog
 
@@ -34,6 +35,10 @@ class FileCorpus:
         """What is read, for reports."""
         return str(self.path)
 
+    def size(self) -> int | None:
+        """Returns its bytes."""
+        return bytes_of_files([self.path])
+
     def read(self, log: ProblemLog) -> Iterator[Entry]:
         """Yields the documents; unusable ones go to the log.
 
@@ -57,6 +62,10 @@ class PathsCorpus:
     members: tuple[FileCorpus | FolderCorpus, ...]
     description: str
     ignored: tuple[str, ...] = ()
+
+    def size(self) -> int | None:
+        """Returns the bytes of all."""
+        return sum(member.size() or 0 for member in self.members)
 
     def read(self, log: ProblemLog) -> Iterator[Entry]:
         """Yields the documents of all; unusable ones go to the log.

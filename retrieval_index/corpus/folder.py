@@ -11,6 +11,7 @@ from retrieval_index.corpus.byte_source import COMPRESSED_SUFFIXES
 from retrieval_index.corpus.document import Entry
 from retrieval_index.corpus.fields import ColumnError
 from retrieval_index.corpus.formats import format_of, read_file
+from retrieval_index.corpus.meter import bytes_of_files
 from retrieval_index.corpus.options import DEFAULT_OPTIONS, ReadOptions
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.errors import CorpusError
@@ -43,6 +44,11 @@ class FolderCorpus:
         """What is read, for reports."""
         return f"{self.path}{os.sep}**"
 
+    def size(self) -> int | None:
+        """Returns the bytes of its readable files, after looking at all names."""
+        readable = (p for p in self._files() if format_of(p.name, in_folder=True) is not None)
+        return bytes_of_files(readable)
+
     def read(self, log: ProblemLog) -> Iterator[Entry]:
         """Yields the documents; unusable ones go to the log.
 
@@ -51,7 +57,7 @@ class FolderCorpus:
                 the log is strict), or `fields` was given and no file has columns.
         """
         tables = 0
-        for path in self._files(log):
+        for path in self._files():
             format_ = format_of(path.name, in_folder=True)
             if format_ is None or not _is_regular(path):
                 log.ignore_file(ignored_suffix(path.name))
@@ -67,7 +73,7 @@ class FolderCorpus:
         if self.options.fields is not None and not tables:
             raise no_columns(self.description)
 
-    def _files(self, log: ProblemLog) -> Iterator[Path]:
+    def _files(self) -> Iterator[Path]:
         def refuse(error: OSError) -> None:
             raise CorpusError(f"`corpus` folder cannot be read: {error}.") from error
 

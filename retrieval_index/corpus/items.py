@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from retrieval_index.corpus.document import Entry
 from retrieval_index.corpus.fields import ColumnWatch
+from retrieval_index.corpus.meter import counted
 from retrieval_index.corpus.options import DEFAULT_OPTIONS, ReadOptions
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.corpus.records import to_document
@@ -32,6 +33,13 @@ class ItemsCorpus:
         """What is read, for reports."""
         return f"items of a {type(self.items).__name__}"
 
+    def size(self) -> int | None:
+        """Returns how many items there are, if they say."""
+        try:
+            return len(self.items)  # type: ignore[arg-type]
+        except (TypeError, AttributeError, NotImplementedError):
+            return None
+
     def read(self, log: ProblemLog) -> Iterator[Entry]:
         """Yields the documents; unusable items go to the log with their number, from 1.
 
@@ -45,6 +53,7 @@ class ItemsCorpus:
         watch = ColumnWatch(self.options.columns, self.description)
         for number, item in enumerate(self.items, start=1):
             where = f"item {number}"
+            counted()
             record = _eager(item)
             watch.see(record)
             document = to_document(record, where, log, self.options)

@@ -30,6 +30,10 @@ class Corpus(Protocol):
         """What is read, for reports."""
         ...
 
+    def size(self) -> int | None:
+        """Returns the bytes of its files or the number of its items; None where unknown."""
+        ...
+
     def read(self, log: ProblemLog) -> Iterator[Entry]:
         """Yields the documents and records unusable entries in `log`."""
         ...

@@ -51,6 +51,10 @@ class Slice:
         """What is read, for reports."""
         return f"{self.corpus.description} (part {self.index} of {self.number})"
 
+    def size(self) -> int | None:
+        """Returns the size of the whole, all of which is read."""
+        return self.corpus.size()
+
     def read(self, log: ProblemLog) -> Iterator[Entry]:
         """Yields the documents of the slice."""
         for place, entry in enumerate(self.corpus.read(log)):

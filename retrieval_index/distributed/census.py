@@ -49,6 +49,10 @@ class CorpusPart:
         self.digest = ""
         self.repeated_texts = 0
 
+    def size(self) -> int | None:
+        """Returns the size of the whole, all of which is read."""
+        return self._corpus.size()
+
     @property
     def description(self) -> str:
         """What is read, for reports."""
