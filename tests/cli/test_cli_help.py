@@ -33,6 +33,8 @@ def _start(*words, **environment):
         ["adapters", "--help"],
         ["index", "--help"],
         ["index", "build", "--help"],
+        ["index", "search", "--help"],
+        ["index", "evaluate", "--help"],
     ],
 )
 def test_no_heavy_import(words):
@@ -54,6 +56,23 @@ def test_every_command_is_listed():
     text = _start("--help").stdout
     for name in ("list", "info", "train", "evaluate", "predict", "distill", "demo", "index"):
         assert f"\n  {name} " in text
+
+
+def test_help_of_index_lists_what_the_library_knows(kzoo):
+    """Generated: a reader, a method or a provider that is added shows up by itself."""
+    from retrieval_index.chunking.chunker import methods
+    from retrieval_index.corpus.formats import readable_kinds
+    from retrieval_index.encoders.registry import known_providers
+    from retrieval_index.fusion.registry import METHODS
+
+    text = kzoo("index", "build", "--help").out
+    for name in (*(kind for kind, _, _ in readable_kinds()), *methods(), *known_providers()):
+        assert f"\n  {name} " in text, name
+    text = kzoo("index", "search", "--help").out
+    assert all(name in text for name in METHODS)
+    text = kzoo("index", "--help").out
+    assert all(f"\n{heading}:\n" in text for heading in ("Build and search", "Change", "Measure"))
+    assert "..." not in text.partition("\n")[2]  # every sentence to its end
 
 
 def test_native_chatter_is_dropped_and_real_messages_are_not(tmp_path):

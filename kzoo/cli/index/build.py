@@ -146,4 +146,4 @@ def _what_is_kept(out: Path) -> str:
     if not shards:
         return "nothing kept; the same command starts again"
     what = "the first shard" if shards == 1 else f"{shards} shards"
-    return f"{what} of encoded passages kept; the same command continues behind"
+    return f"{what} of encoded passages kept; the same command goes on from there"
