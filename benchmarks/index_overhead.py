@@ -79,7 +79,7 @@ def compare_builds(options: argparse.Namespace, request: Result, console: Consol
         options.repeats,
         lambda text: console.print(f"[dim]{text}, load {load_average()}"),
     )
-    results["replay"] = [{**run("replay"), "load": load_average()} for _ in range(3)]
+    results["replay"] = [{**run("replay"), "load": load_average()} for _ in range(options.replays)]
     keys = [key for key, _ in BUILD_ROWS]
     columns = {side: medians(results[side], keys) for side in sides}
     ratios = {key: ratio(columns["build"][key], columns["encode"][key]) for key in keys[:2]}
@@ -215,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=64)
     add("--shard-size", type=int, default=4096)
     add("--repeats", type=int, default=3, help="of encoding and building")
+    add("--replays", type=int, default=3, help="of the build with vectors that exist")
     add("--indexes", nargs="+", default=["auto", "HNSW32", "IVF512,SQ8"], metavar="FACTORY")
     add("--queries", type=int, default=1000)
     add("--rounds", type=int, default=5, help="times that the batches of queries are searched for")

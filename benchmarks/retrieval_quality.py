@@ -138,9 +138,9 @@ def measure(
         return evaluation
 
     with retrieval_index.open(path, encoder, checksums=False) as index:
-        put("dense", search(index, collection, mode="dense"))
-        put("lexical", search(index, collection, mode="lexical"))
-        put("fused", search(index, collection, **EQUAL))
+        dense = put("dense", search(index, collection, mode="dense"))
+        lexical = put("lexical", search(index, collection, mode="lexical"))
+        put("fused", search(index, collection, **EQUAL), ties_note(dense, lexical, collection.test))
         put("tuned", *tuned(index, path, collection, encoder))
     if not options.skip_default_chunking:
         path, builds["tokens"] = built(collection, "tokens", encoder, options, console)
@@ -227,6 +227,39 @@ def tuned(index: Index, path: Path, collection: Collection, encoder: Any) -> tup
         run |= search(index, collection, qrels, **how).run
     note = f"{FOLDS} folds: {', '.join(dict.fromkeys(rules))}"
     return retrieval_index.evaluate_run(run, collection.test, metrics=METRICS), note
+
+
+def ties_note(
+    dense: Evaluation, lexical: Evaluation, qrels: Mapping[str, Mapping[str, int]]
+) -> str:
+    """Tells what equal weights give when equal fused scores are ordered otherwise.
+
+    Ranks (2, 5) and (5, 2) fuse to the same score, and so many do; trec_eval orders equal scores by
+    the id of the document, last first, which says nothing about relevance.
+    """
+    both = (dense, lexical)
+    found = []
+    for first in (0, 1):
+        run = {}
+        for query in qrels:
+            ranks = [places(evaluation.run.get(query, {})) for evaluation in both]
+            scores = {
+                document: sum(1 / (60 + ranked[document]) for ranked in ranks if document in ranked)
+                for document in {*ranks[0], *ranks[1]}
+            }
+            order = sorted(
+                scores, key=lambda d: (-round(scores[d], 12), ranks[first].get(d, len(scores)))
+            )
+            run[query] = {document: -float(place) for place, document in enumerate(order)}
+        evaluation = retrieval_index.evaluate_run(run, qrels, metrics=METRICS[:1])
+        found.append(f"{evaluation.metrics[METRICS[0]]:.4f}")
+    return f"ties to dense {found[0]}, to BM25 {found[1]}"
+
+
+def places(scores: Mapping[str, float]) -> dict[str, int]:
+    """Rank of each document, from 1, by score and then as trec_eval has it."""
+    order = sorted(scores, key=lambda document: (scores[document], document), reverse=True)
+    return {document: rank for rank, document in enumerate(order, start=1)}
 
 
 def pytrec_difference(
