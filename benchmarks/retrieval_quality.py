@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 from _compare import Result, load_average, machine, write_json
+from _fusion_ties import ties_note
+from _published_retrieval import GOALS, Goal
 from _query_memory import QueryMemory
 from rich.console import Console
 from rich.table import Table
@@ -34,41 +36,6 @@ METRICS = ("nDCG@10", "RR@10", "R@100")
 MINILM = "kzoo:minilm-encoder"
 EQUAL = {"mode": "hybrid", "fusion": "rrf", "weights": (1, 1)}
 FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A published nDCG@10 (or one of the same models by other programs) and what counts as it.
-
-    Attributes:
-        value: The figure.
-        within: How far below, or where `both`, above it may be.
-        both: Whether it is a reproduction, where more would be as wrong as less.
-    """
-
-    value: float
-    within: float = 0.0
-    both: bool = False
-
-    def verdict(self, found: float) -> str:
-        """ "ok", "above" or "BELOW"."""
-        difference = round(found, 4) - self.value
-        if difference < -self.within - 1e-9:
-            return "BELOW"
-        return "above" if self.both and difference > self.within + 1e-9 else "ok"
-
-
-# Dense: all-MiniLM-L6-v2, mean of 256 tokens; SciFact from MTEB's results. BM25: k1 0.9, b 0.4,
-# English stopwords and Snowball's stemmer. Fused: reciprocal ranks, depth 100, equal weights.
-GOALS: Mapping[str, Mapping[str, Goal]] = {
-    "scifact": {
-        "dense": Goal(0.6451, 0.001, both=True),
-        "lexical": Goal(0.676),
-        "fused": Goal(0.718),
-    },
-    "cranfield": {"dense": Goal(0.4273, 0.001), "lexical": Goal(0.4041), "fused": Goal(0.4675)},
-    "stackfaq": {"dense": Goal(0.9566, 0.001), "lexical": Goal(0.7953), "fused": Goal(0.9026)},
-}
 
 
 @dataclass(frozen=True)
@@ -227,39 +194,6 @@ def tuned(index: Index, path: Path, collection: Collection, encoder: Any) -> tup
         run |= search(index, collection, qrels, **how).run
     note = f"{FOLDS} folds: {', '.join(dict.fromkeys(rules))}"
     return retrieval_index.evaluate_run(run, collection.test, metrics=METRICS), note
-
-
-def ties_note(
-    dense: Evaluation, lexical: Evaluation, qrels: Mapping[str, Mapping[str, int]]
-) -> str:
-    """Tells what equal weights give when equal fused scores are ordered otherwise.
-
-    Ranks (2, 5) and (5, 2) fuse to the same score, and so many do; trec_eval orders equal scores by
-    the id of the document, last first, which says nothing about relevance.
-    """
-    both = (dense, lexical)
-    found = []
-    for first in (0, 1):
-        run = {}
-        for query in qrels:
-            ranks = [places(evaluation.run.get(query, {})) for evaluation in both]
-            scores = {
-                document: sum(1 / (60 + ranked[document]) for ranked in ranks if document in ranked)
-                for document in {*ranks[0], *ranks[1]}
-            }
-            order = sorted(
-                scores, key=lambda d: (-round(scores[d], 12), ranks[first].get(d, len(scores)))
-            )
-            run[query] = {document: -float(place) for place, document in enumerate(order)}
-        evaluation = retrieval_index.evaluate_run(run, qrels, metrics=METRICS[:1])
-        found.append(f"{evaluation.metrics[METRICS[0]]:.4f}")
-    return f"ties to dense {found[0]}, to BM25 {found[1]}"
-
-
-def places(scores: Mapping[str, float]) -> dict[str, int]:
-    """Rank of each document, from 1, by score and then as trec_eval has it."""
-    order = sorted(scores, key=lambda document: (scores[document], document), reverse=True)
-    return {document: rank for rank, document in enumerate(order, start=1)}
 
 
 def pytrec_difference(

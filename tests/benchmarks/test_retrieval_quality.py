@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 import retrieval_quality
+from _fusion_ties import ties_note
+from _published_retrieval import Goal
 from _query_memory import QueryMemory
 
 import retrieval_index
@@ -62,12 +64,12 @@ def test_training_judgements_choose_the_weights_where_there_are_some(data, tmp_p
 @pytest.mark.parametrize(
     ("goal", "found", "verdict"),
     [
-        (retrieval_quality.Goal(0.6451, 0.001, both=True), 0.6442, "ok"),
-        (retrieval_quality.Goal(0.6451, 0.001, both=True), 0.6440, "BELOW"),
-        (retrieval_quality.Goal(0.6451, 0.001, both=True), 0.6470, "above"),
-        (retrieval_quality.Goal(0.676), 0.67596, "ok"),
-        (retrieval_quality.Goal(0.676), 0.6759, "BELOW"),
-        (retrieval_quality.Goal(0.676), 0.7, "ok"),
+        (Goal(0.6451, 0.001, both=True), 0.6442, "ok"),
+        (Goal(0.6451, 0.001, both=True), 0.6440, "BELOW"),
+        (Goal(0.6451, 0.001, both=True), 0.6470, "above"),
+        (Goal(0.676), 0.67596, "ok"),
+        (Goal(0.676), 0.6759, "BELOW"),
+        (Goal(0.676), 0.7, "ok"),
     ],
 )
 def test_verdicts(goal, found, verdict):
@@ -78,7 +80,7 @@ def test_ties_are_given_to_either_ranking():
     qrels = {"q": {"a": 1}}
     dense = retrieval_index.evaluate_run({"q": {"a": 2.0, "b": 1.0}}, qrels)
     lexical = retrieval_index.evaluate_run({"q": {"a": 1.0, "b": 2.0}}, qrels)
-    note = retrieval_quality.ties_note(dense, lexical, qrels)
+    note = ties_note(dense, lexical, qrels)
     assert note == f"ties to dense 1.0000, to BM25 {1 / np.log2(3):.4f}"
 
 
