@@ -79,7 +79,9 @@ def tune(
             vectors = segment.entry.vectors
             if measurable(vectors, segment.entry.chunks):
                 rows = given if given is not None else _own_queries(change, segment, encoder, seed)
-                vectors, found = tuned_entry(vectors, segment.vectors, rows, options, by_time=True)
+                vectors, found = tuned_entry(
+                    vectors, segment.vectors, rows, options, by_time=True, given=given is not None
+                )
                 if plot is not None and segment is largest:
                     plot_tuning(found, Path(plot), title=vectors.factory)
             entries.append(segment.entry.model_copy(update={"vectors": vectors}))
@@ -127,14 +129,17 @@ def tune_fusion(
     from retrieval_index.opening import open_manifest
 
     judged = {name: text for name, text in queries.items() if qrels.get(name)}
-    if not judged:
-        raise ArgumentError("`qrels` must judge at least one of `queries`.")
+    if len(judged) < 2:
+        raise ArgumentError(
+            "`qrels` must judge at least two of `queries`: some choose the weights, the others "
+            f"say what they are worth; received {len(judged)}. Fifty and more are usual."
+        )
     with changing(path) as change:
         index = open_manifest(change.folder, change.manifest, encoder, checksums=False)
         with index:
             runs = [_run(index, judged, mode, depth) for mode in ("dense", "lexical")]
         known = {name: qrels[name] for name in judged}
-        found = tune_weights(runs, known, seed=seed)
+        found = tune_weights(runs, known, folds=min(5, len(known)), seed=seed)
         rule = {
             "method": found.method,
             "weights": [float(weight) for weight in found.weights],

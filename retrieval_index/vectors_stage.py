@@ -151,6 +151,7 @@ def tuned_entry(
     options: IndexOptions,
     *,
     by_time: bool,
+    given: bool = False,
 ) -> tuple[VectorsEntry, Tuning]:
     """Returns an entry with the parameters that reach the recall, and what was measured.
 
@@ -163,11 +164,12 @@ def tuned_entry(
         options: Recall and latency wanted.
         by_time: Whether the fastest parameters are taken. Otherwise those that look at the least,
             which is nearly the same and does not depend on the machine.
+        given: Whether the queries are a user's.
     """
     import numpy as np
 
     exclude: Any = None
-    source = "queries or sentences of passages"
+    source = "given queries" if given else "sentences of passages"
     if queries is None or len(queries) < 2:
         rng = np.random.default_rng(options.seed)
         count = min(QUERIES, searcher.count)
