@@ -84,6 +84,8 @@ def search_documents(
 
     A document with many good passages crowds others out, so more are asked for until k are left
     for every query. Asking for four times as many costs at most a third more than the last round.
+    A query keeps the first answer that is enough: scores of a fusion change with the depth, and
+    must not change with what else is asked in the same call.
 
     Args:
         search: Returns the best n passages of every query.
@@ -93,13 +95,17 @@ def search_documents(
         available: Passages there are.
     """
     asked = min(k, available)
+    answers: list[Ranking | None] = []
     while True:
         asked = min(4 * asked, available)
         found = search(asked)
-        kept = []
-        for ranking in found:
+        answers = answers or [None] * len(found)
+        for place, ranking in enumerate(found):
+            if answers[place] is not None:
+                continue
             scores, numbers = limit_per_document(ranking, documents(ranking[1]), limit)
-            kept.append((scores[:k], numbers[:k]))
-        exhausted = all(len(ranking[1]) < asked for ranking in found) or asked == available
-        if exhausted or all(len(ranking[1]) >= k for ranking in kept):
-            return kept
+            if len(numbers) >= k or len(ranking[1]) < asked or asked == available:
+                answers[place] = scores[:k], numbers[:k]
+        done = [answer for answer in answers if answer is not None]
+        if len(done) == len(answers):
+            return done
