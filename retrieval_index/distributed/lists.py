@@ -19,6 +19,7 @@ from retrieval_index.distributed.lists_record import (
     trained_file,
     write_lists_record,
 )
+from retrieval_index.distributed.open_files import check_open_files
 from retrieval_index.distributed.places import Place, all_places, check_shard_num
 from retrieval_index.distributed.plan import index_options
 from retrieval_index.distributed.record import PartRecord
@@ -190,7 +191,13 @@ def has_lists(choice: IndexChoice, dimension: int) -> bool:
 
 @contextmanager
 def opened(places: Sequence[Place], records: Sequence[PartRecord]) -> Iterator[list[Segment]]:
-    """Opens all parts that have documents, and compares their checksums."""
+    """Opens all parts that have documents, and compares their checksums.
+
+    Raises:
+        ArgumentError: If the system does not let this process open so many files.
+        CorruptIndexError: If one is damaged.
+    """
+    check_open_files(len(places))
     with ExitStack() as stack:
         yield [
             stack.enter_context(closing(open_index(place.folder)))._open().segments[0]

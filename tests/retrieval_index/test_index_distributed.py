@@ -410,3 +410,33 @@ def test_empty_and_strict(tmp_path):
     for shard_id in (0, 1):
         with pytest.raises(CorpusError, match="item 3"):
             build_parts([*numbered(2), 5], tmp_path / "j", 2, ids=[shard_id], strict=True)
+
+
+def test_a_broken_off_finish_leaves_the_old_index_and_can_be_run_again(tmp_path, monkeypatch):
+    from retrieval_index.distributed import finishing
+
+    out = tmp_path / "i"
+    old = retrieval_index.build([("old", "Old.")], out, TableEncoder())
+    build_parts(numbered(8), out, 2)
+
+    def crash(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finishing, "commit", crash)
+    with pytest.raises(KeyboardInterrupt):
+        distributed.finish(out, 2, overwrite=True, remove_parts=True)
+    assert retrieval_index.open(out).info() == old.info()
+    monkeypatch.undo()
+    assert len(distributed.finish(out, 2, overwrite=True, encoder=TableEncoder())) == 8
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+def test_more_parts_than_files_may_be_open(tmp_path, monkeypatch):
+    import resource
+
+    build_parts(numbered(8), tmp_path / "i", 8)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (110, 4096))
+    with pytest.raises(ArgumentError, match="ulimit -n 124"):
+        distributed.finish(tmp_path / "i", 8)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (124, 4096))
+    assert len(distributed.finish(tmp_path / "i", 8, encoder=TableEncoder())) == 8

@@ -45,7 +45,7 @@ def test_the_same_as_on_one_machine(tmp_path, index):
     fill(out)
     many = distributed.finish(out, NUMBER, encoder=TableEncoder(), remove_parts=True)
     files = [i.info()["segments"][0]["files"] for i in (one, many)]
-    # FAISS leaves chance in the unused places of packed blocks of 32 codes ("fs").
+    # Packed blocks of 32 codes ("fs") differ in places that no code uses.
     for key in {"raw"} if index.endswith("fs") else {"vectors", "raw"} & set(files[0]):
         assert files[0][key]["sha256"] == files[1][key]["sha256"]
     queries = [text for _, text in numbered(50)]

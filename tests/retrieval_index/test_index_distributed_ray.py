@@ -12,7 +12,9 @@ from index_helpers import TableEncoder, numbered
 
 import retrieval_index
 from retrieval_index import ArgumentError, RetrievalIndexError, distributed
+from retrieval_index.distributed import on_ray
 from retrieval_index.distributed.cluster import connected
+from retrieval_index.distributed.lists import train
 from retrieval_index.distributed.places import Place
 from retrieval_index.distributed.worker import PartWorker
 from retrieval_index.errors import WorkerLostError
@@ -101,7 +103,7 @@ def test_a_killed_worker_is_replaced(tmp_path, corpus, importable):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl", "many", "one"]
 
 
-def test_in_a_cluster_that_is_there(tmp_path, corpus, importable):
+def test_in_a_cluster_that_is_there(tmp_path, corpus, importable, monkeypatch):
     """It is left running; what an encoder raises arrives; the next call continues.
 
     There is room for one of three workers: it does all of the work.
@@ -118,11 +120,19 @@ def test_in_a_cluster_that_is_there(tmp_path, corpus, importable):
             distributed.build(corpus, tmp_path / "other", "nobody:knows", workers=3, num_cpus=0.5)
         with pytest.raises(WorkerLostError, match="at part"):
             distributed.build(corpus, tmp_path / "other", deadly_encoder, retries=0)
+        monkeypatch.setattr(on_ray, "FILL_FROM", COUNT)  # workers fill the inverted lists too
+        trained = []
+        monkeypatch.setattr(on_ray, "train", lambda *a, **k: trained.append(train(*a, **k)))
+        settings = {"index": "IVF2,Flat"}
         other = distributed.build(
-            corpus, tmp_path / "other", "hashing:32", workers=3, num_cpus=0.5, shard_num=4
-        )
-        assert len(other) == COUNT and ray.is_initialized()
+            corpus, tmp_path / "other", "hashing:32", workers=3, num_cpus=0.5, shard_num=4,
+            **settings,
+        )  # fmt: skip
+        assert len(trained) == 1 and not trained[0].exists() and ray.is_initialized()
     assert not ray.is_initialized()
+    one = retrieval_index.build(corpus, tmp_path / "one", "hashing:32", **settings)
+    files = [i.info()["segments"][0]["files"]["vectors"]["sha256"] for i in (other, one)]
+    assert files[0] == files[1]
 
 
 @pytest.mark.parametrize(
