@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from retrieval_index.errors import CorruptIndexError
@@ -135,10 +136,16 @@ class ListRows:
         """Returns copies of rows, shape (len(numbers), dimension)."""
         with self._lock:  # where each row lies: 8 bytes a row, once, and only if rows are wanted
             if not self._mapped:
-                self._index.make_direct_map(True)
+                self._ask(self._index.make_direct_map, True)
                 self._mapped = True
-        rows: npt.NDArray[np.float32] = self._index.reconstruct_batch(numbers)
+        rows: npt.NDArray[np.float32] = self._ask(self._index.reconstruct_batch, numbers)
         return rows
+
+    def _ask(self, question: Callable[[Any], Any], argument: Any) -> Any:
+        try:
+            return question(argument)
+        except RuntimeError as error:  # a row is in no list, or in two, or is none
+            raise CorruptIndexError(f"The inverted lists are damaged: {error}") from error
 
     def search(self, queries: npt.NDArray[np.float32], k: int, mask: RowMask | None) -> Found:
         """Returns the k nearest allowed rows of every query; at least k must be allowed."""
