@@ -128,7 +128,8 @@ def build(
         finally:
             for worker in made:
                 ray.kill(worker)
-    own = resolve_encoder(encoder()) if callable(encoder) else encoder
+    # A name is in the parts, and is looked up when queries are to be encoded, or never.
+    own = resolve_encoder(encoder()) if callable(encoder) else None
     index = finish(
         target,
         number,
