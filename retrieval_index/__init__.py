@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         NewerFormatError,
         RetrievalIndexError,
         RetrievalIndexWarning,
+        WorkerLostError,
     )
     from retrieval_index.evaluation.comparison import Comparison
     from retrieval_index.evaluation.evaluate import evaluate, evaluate_run
@@ -91,6 +92,7 @@ __all__ = [
     "RetrievalIndexError",
     "RetrievalIndexWarning",
     "SentenceTransformerEncoder",
+    "WorkerLostError",
     "add",
     "build",
     "chunking_methods",
@@ -174,6 +176,7 @@ _WHERE = {
     "IndexNotFoundError": "errors",
     "NewerFormatError": "errors",
     "RetrievalIndexError": "errors",
+    "WorkerLostError": "errors",
     "RetrievalIndexWarning": "errors",
 }
 

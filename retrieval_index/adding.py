@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.arguments import check_positive
-from retrieval_index.builder import make_report, shard_plan, warn_of_problems
+from retrieval_index.builder import make_report, warn_of_problems
 from retrieval_index.changing import changing
-from retrieval_index.chunking.chunker import Chunker
 from retrieval_index.corpus.document import Document
 from retrieval_index.corpus.meter import ReadMeter
 from retrieval_index.corpus.opening import open_corpus
@@ -18,11 +17,11 @@ from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.index import check_same_encoder
 from retrieval_index.known import Known
-from retrieval_index.options import IndexOptions
 from retrieval_index.progress import BuildProgress
+from retrieval_index.recipe import recipe_of, shard_plan
 from retrieval_index.report import BuildReport
-from retrieval_index.segment_building import Recipe, build_segment
-from retrieval_index.storage.manifest import Manifest, read_manifest
+from retrieval_index.segment_building import build_segment
+from retrieval_index.storage.manifest import read_manifest
 from retrieval_index.storage.segment_files import segment_name
 from retrieval_index.storage.workspace import as_folder
 
@@ -164,23 +163,3 @@ def _extend(
             )
     warn_of_problems(log, calls=2)
     return report
-
-
-def recipe_of(
-    manifest: Manifest,
-    encoder: Encoder,
-    batch_size: int = 64,
-    shard_size: int = 4096,
-    duplicates: str = "keep",
-) -> Recipe:
-    """Returns how the documents of an index were treated."""
-    return Recipe(
-        encoder,
-        manifest.encoder.normalize,
-        Chunker.from_settings(manifest.chunker.model_dump(), encoder),
-        manifest.lexical,
-        IndexOptions.from_dict(manifest.options),
-        batch_size,
-        shard_size,
-        duplicates,
-    )

@@ -9,21 +9,17 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
 from retrieval_index.changing import next_version, now
-from retrieval_index.chunking.chunker import Chunker, check_sizes
 from retrieval_index.corpus.meter import ReadMeter
 from retrieval_index.corpus.opening import Corpus, open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
-from retrieval_index.corpus.slicing import Slice
-from retrieval_index.encoders.registry import resolve_encoder
-from retrieval_index.errors import ArgumentError, CorpusError, RetrievalIndexWarning
+from retrieval_index.errors import CorpusError, RetrievalIndexWarning
 from retrieval_index.index import Index
 from retrieval_index.opening import open_index
-from retrieval_index.options import check_options
 from retrieval_index.progress import BuildProgress
+from retrieval_index.recipe import Recipe, make_recipe, shard_plan
 from retrieval_index.report import BuildReport
-from retrieval_index.segment_building import BuiltSegment, Recipe, build_segment
+from retrieval_index.segment_building import BuiltSegment, build_segment
 from retrieval_index.storage.commit import commit
 from retrieval_index.storage.manifest import (
     MANIFEST_NAME,
@@ -38,9 +34,6 @@ from retrieval_index.storage.workspace import Workspace, check_target
 if TYPE_CHECKING:
     from retrieval_index.corpus.document import Document
     from retrieval_index.encoders.protocol import Encoder
-
-PLAN_VERSION = 2
-DUPLICATES = ("keep", "skip")
 
 
 def build(
@@ -72,8 +65,6 @@ def build(
     seed: int = 0,
     progress: bool = True,
     shard_size: int = 4096,
-    shard_id: int = 0,
-    shard_num: int = 1,
 ) -> Index:
     """Builds an index of a corpus and opens it.
 
@@ -126,9 +117,6 @@ def build(
         seed: For the FAISS training sample, centroids, and the queries of the measurement.
         progress: Whether to show a progress line when standard error is a terminal.
         shard_size: Passages in a shard, which is what a killed build loses at most. Default 4096.
-        shard_id: Which part of the corpus is built, from 0, when several machines share the work;
-            `merge` makes one index of the parts.
-        shard_num: Number of parts. Default 1.
 
     Returns:
         The opened index; `index.report` tells what was read and passed over.
@@ -142,43 +130,32 @@ def build(
         BuildLockedError: If another process is building at `out`.
     """
     began = time.perf_counter()
-    check_positive("batch_size", batch_size)
-    check_positive("shard_size", shard_size)
-    check_sizes(chunk_size, overlap, chunking or "tokens")
-    if duplicates not in DUPLICATES:
-        raise ArgumentError(
-            f"`duplicates` must be one of {', '.join(DUPLICATES)}; received: {duplicates!r}."
-        )
-    options = check_options(
-        factory=index,
+    target = check_target(out, overwrite)
+    source = open_corpus(corpus, fields, encoding, encoding_errors, require_ids)
+    recipe = make_recipe(
+        encoder,
+        chunking=chunking,
+        chunk_size=chunk_size,
+        overlap=overlap,
+        language=language,
+        k1=k1,
+        b=b,
+        index=index,
         memory=memory,
         latency=latency,
         recall=recall,
         deletes=deletes,
+        duplicates=duplicates,
+        batch_size=batch_size,
+        normalize=normalize,
         reproducible=reproducible,
         seed=seed,
-    )
-    target = check_target(out, overwrite)
-    source: Corpus = open_corpus(corpus, fields, encoding, encoding_errors, require_ids)
-    if shard_num != 1:
-        source = Slice(source, shard_id, shard_num)
-    lexical = _lexical_settings(language, k1, b)
-    model = resolve_encoder(encoder)
-    recipe = Recipe(
-        model,
-        bool(normalize),
-        Chunker.for_encoder(model, chunk_size, overlap, chunking),
-        lexical,
-        options,
-        batch_size,
-        shard_size,
-        duplicates,
+        shard_size=shard_size,
     )
     log = ProblemLog(strict)
-    plan = shard_plan(recipe)
     meter = ReadMeter(source.size() if progress else None)
     with (
-        Workspace.opened(target, plan) as workspace,
+        Workspace.opened(target, shard_plan(recipe)) as workspace,
         meter.active(),
         BuildProgress(progress, fraction=meter.fraction) as shown,
     ):
@@ -196,21 +173,7 @@ def build(
         commit(workspace, manifest, [built.segment])
     warn_of_problems(log)
     # The checksums were computed from these files a moment ago.
-    return open_index(target, model, checksums=False)
-
-
-def shard_plan(recipe: Recipe) -> dict[str, Any]:
-    """Returns what decides the vectors of a shard."""
-    return {
-        "version": PLAN_VERSION,
-        "encoder": {
-            "fingerprint": recipe.encoder.fingerprint,
-            "dimension": recipe.encoder.dimension,
-            "normalize": recipe.normalize,
-        },
-        "chunker": recipe.chunker.settings(),
-        "shard_size": recipe.shard_size,
-    }
+    return open_index(target, recipe.encoder, checksums=False)
 
 
 def first_manifest(
@@ -267,17 +230,6 @@ def warn_of_problems(log: ProblemLog, calls: int = 1) -> None:
     if log.skipped:
         message = f"`corpus`: {log.summary()}"
         warnings.warn(message, RetrievalIndexWarning, stacklevel=calls + 2)
-
-
-def _lexical_settings(language: str | None, k1: float, b: float) -> dict[str, Any] | None:
-    if language is None:
-        return None
-    from retrieval_index.lexical.analyzer import Analyzer
-
-    for name, value, most in (("k1", k1, 1000.0), ("b", b, 1.0)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-            raise ArgumentError(f"`{name}` must lie in [0, {most:g}]; received: {value!r}.")
-    return {"analyzer": Analyzer(language).settings(), "k1": float(k1), "b": float(b)}
 
 
 def _nothing_found(source: Corpus, log: ProblemLog) -> str:

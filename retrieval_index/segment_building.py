@@ -16,8 +16,8 @@ from retrieval_index.encoders.checked import encode_queries
 from retrieval_index.encoding import Piece, ShardEncoder
 from retrieval_index.intake import Intake
 from retrieval_index.known import Known
-from retrieval_index.options import IndexOptions
 from retrieval_index.progress import BuildProgress
+from retrieval_index.recipe import Recipe
 from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment
 from retrieval_index.storage.document_writer import DocumentWriter
@@ -27,34 +27,9 @@ from retrieval_index.storage.workspace import Workspace
 from retrieval_index.vectors_stage import VectorsStage
 
 if TYPE_CHECKING:
-    from retrieval_index.encoders.protocol import Encoder
+    pass
 
 SEGMENT_FOLDER = "segment"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How every document of an index is treated.
-
-    Attributes:
-        encoder: A checked encoder.
-        normalize: Whether its vectors are scaled to length 1.
-        chunker: Cuts the documents.
-        lexical: Settings of the BM25 index (`analyzer`, `k1`, `b`), or None.
-        options: Which FAISS index.
-        batch_size: Texts in one call of the encoder.
-        shard_size: Passages in a shard.
-        duplicates: "keep" or "skip": what happens to a text that is there under another id.
-    """
-
-    encoder: Encoder
-    normalize: bool
-    chunker: Chunker
-    lexical: dict[str, Any] | None
-    options: IndexOptions
-    batch_size: int = 64
-    shard_size: int = 4096
-    duplicates: str = "keep"
 
 
 @dataclass(frozen=True, slots=True)

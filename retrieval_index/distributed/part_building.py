@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.builder import first_manifest, make_report, shard_plan, warn_of_problems
+from retrieval_index.builder import first_manifest, make_report, warn_of_problems
 from retrieval_index.corpus.opening import open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.distributed.census import CorpusPart
@@ -17,15 +17,16 @@ from retrieval_index.distributed.places import Place, part_name
 from retrieval_index.distributed.plan import (
     Plan,
     build_options,
-    make_recipe,
+    planned_recipe,
     part_recipe,
     plan_of,
 )
 from retrieval_index.distributed.record import PartRecord, read_record
 from retrieval_index.errors import ArgumentError, IndexExistsError
 from retrieval_index.progress import BuildProgress
+from retrieval_index.recipe import Recipe, shard_plan
 from retrieval_index.report import BuildReport
-from retrieval_index.segment_building import Recipe, build_segment
+from retrieval_index.segment_building import build_segment
 from retrieval_index.storage.commit import commit
 from retrieval_index.storage.manifest import MANIFEST_NAME, read_manifest
 from retrieval_index.storage.segment_files import segment_name
@@ -104,7 +105,7 @@ def build_part(
     source = open_corpus(
         corpus, wanted["fields"], encoding=wanted["encoding"], require_ids=wanted["require_ids"]
     )
-    recipe = make_recipe(encoder, wanted)
+    recipe = planned_recipe(encoder, wanted)
     plan = plan_of(recipe)
     _check_others(place, plan)
     place.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.builder import DUPLICATES, _lexical_settings, build
-from retrieval_index.chunking.chunker import Chunker, check_sizes
-from retrieval_index.encoders.registry import resolve_encoder
+from retrieval_index.builder import build
 from retrieval_index.errors import ArgumentError
-from retrieval_index.options import IndexOptions, check_options
-from retrieval_index.segment_building import Recipe
+from retrieval_index.options import IndexOptions
+from retrieval_index.recipe import Recipe, make_recipe
 from retrieval_index.storage.manifest import ChunkerEntry, EncoderEntry
-from retrieval_index.vectors.family import parse_factory
 
 if TYPE_CHECKING:
     from retrieval_index.encoders.protocol import Encoder
 
 # Arguments of `build` that mean something else here, or nothing.
-_OTHERS = ("corpus", "out", "encoder", "overwrite", "progress", "shard_id", "shard_num")
+_OTHERS = ("corpus", "out", "encoder", "overwrite", "progress")
 
 
 class Plan(BaseModel):
@@ -71,7 +67,7 @@ def build_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**known, **options}
 
 
-def make_recipe(encoder: str | Encoder | None, options: Mapping[str, Any]) -> Recipe:
+def planned_recipe(encoder: str | Encoder | None, options: Mapping[str, Any]) -> Recipe:
     """Returns how every document of the finished index is treated.
 
     Args:
@@ -82,29 +78,8 @@ def make_recipe(encoder: str | Encoder | None, options: Mapping[str, Any]) -> Re
         ArgumentError: If an option is out of range or unknown.
         EncoderError: If the encoder cannot be found.
     """
-    check_positive("batch_size", options["batch_size"])
-    check_positive("shard_size", options["shard_size"])
-    check_sizes(options["chunk_size"], options["overlap"], options["chunking"] or "tokens")
-    if options["duplicates"] not in DUPLICATES:
-        raise ArgumentError(
-            f"`duplicates` must be one of {', '.join(DUPLICATES)}; received: "
-            f"{options['duplicates']!r}."
-        )
-    names = ("memory", "latency", "recall", "deletes", "reproducible", "seed")
-    wanted = check_options(factory=options["index"], **{name: options[name] for name in names})
-    model = resolve_encoder(encoder)
-    if wanted.factory is not None:
-        parse_factory(wanted.factory, model.dimension)  # not only after hours of encoding
-    return Recipe(
-        model,
-        bool(options["normalize"]),
-        Chunker.for_encoder(model, options["chunk_size"], options["overlap"], options["chunking"]),
-        _lexical_settings(options["language"], options["k1"], options["b"]),
-        wanted,
-        options["batch_size"],
-        options["shard_size"],
-        options["duplicates"],
-    )
+    wanted = inspect.signature(make_recipe).parameters
+    return make_recipe(encoder, **{name: options[name] for name in wanted if name in options})
 
 
 def part_recipe(recipe: Recipe) -> Recipe:

@@ -208,15 +208,29 @@ def test_snapshots(kzoo, built):
 
 
 def test_shards_merge_to_the_whole(kzoo, corpus, built, tmp_path):
+    out = tmp_path / "whole"
+    words = ("index", "build", corpus, out, "--encoder", "hashing", "--shard-num", 2)
     for number in (0, 1):
-        words = ("index", "build", corpus, tmp_path / f"part{number}", "--encoder", "hashing")
-        assert kzoo(*words, "--shard-id", number, "--shard-num", 2).code == 0
-    words = ("index", "merge", tmp_path / "part0", tmp_path / "part1", "--out", tmp_path / "all")
-    answer = kzoo(*words)
+        answer = kzoo(*words, "--shard-id", number)
+        assert answer.code == 0 and f"kzoo index finish {out} --shard-num 2" in answer.out
+    assert "there already" in kzoo(*words, "--shard-id", 0).out
+    assert as_json(kzoo(*words, "--shard-id", 1, "--json"))["part"]["done_before"]
+    answer = kzoo("index", "finish", out, "--shard-num", 3)
+    assert answer.code == 2 and "part" in answer.err
+    answer = kzoo("index", "finish", out, "--shard-num", 2, "--remove-parts")
     assert answer.code == 0 and "60" in answer.out
-    with retrieval_index.open(tmp_path / "all") as merged, retrieval_index.open(built) as whole:
-        ids = {document.id for document in merged.documents()}
-        assert ids == {document.id for document in whole.documents()}
+    with retrieval_index.open(out) as made, retrieval_index.open(built) as whole:
+        assert [d.id for d in made.documents()] == [d.id for d in whole.documents()]
+        assert made.search("number", 5) == whole.search("number", 5)
+    assert sorted(p.name for p in tmp_path.iterdir() if "whole" in p.name) == ["whole"]
+
+
+def test_merge(kzoo, corpus, built, tmp_path):
+    other = tmp_path / "other"
+    assert kzoo("index", "build", corpus, other, "--encoder", "hashing").code == 0
+    words = ("index", "merge", built, other, "--out", tmp_path / "all")
+    answer = kzoo(*words)
+    assert answer.code == 0 and "60 duplicate id" in answer.out
     assert "--overwrite" in kzoo(*words).err
     assert as_json(kzoo(*words, "--overwrite", "--json"))["index"]["documents"] == 60
 
@@ -243,7 +257,7 @@ def test_tune(kzoo, built, tmp_path):
     answer = kzoo("index", "tune", built, "--queries", queries, "--plot", plot, "--latency", 100)
     assert answer.code == 0, answer.err
     assert "nprobe" in answer.out and f"Picture: {plot}" in answer.out
-    assert "measured with 5 held-out queries" in answer.out
+    assert "measured with 5 given queries" in answer.out
     assert plot.read_bytes().startswith(b"\x89PNG")
     (tmp_path / "q.txt").write_text("files\n\nlists\n")
     answer = kzoo("index", "tune", built, "--queries", tmp_path / "q.txt", "--json")

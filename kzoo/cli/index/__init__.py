@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from kzoo.cli.index.build import build
+from kzoo.cli.index.build import build, finish
 from kzoo.cli.index.change import add, compact, delete, merge, update
 from kzoo.cli.index.evaluate import evaluate
 from kzoo.cli.index.help_text import CommandWithKinds, GroupInSections
@@ -25,6 +25,7 @@ index = typer.Typer(
 _SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
     "Build and search": {
         "build": build,
+        "finish": finish,
         "search": search,
         "info": show_info,
     },

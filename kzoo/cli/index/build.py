@@ -1,4 +1,4 @@
-"""`kzoo index build`."""
+"""`kzoo index build` and `finish`: an index, made here or in parts."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def build(
     duplicates: i.Duplicates = None,
     require_ids: i.RequireIds = False,
     encoding: i.Encoding = None,
+    encoding_errors: i.EncodingErrors = None,
     normalize: Annotated[
         bool, typer.Option(help="Scale vectors to length 1: scores are cosines.")
     ] = True,
@@ -64,9 +65,17 @@ def build(
     batch_size: i.BatchSize = None,
     shard_size: i.ShardSize = None,
     shard_id: Annotated[
-        int | None, typer.Option(help="Build this part of the corpus only, from 0; see merge.")
+        int | None, typer.Option(help="Make this part of the index only, from 0; see finish.")
     ] = None,
-    shard_num: Annotated[int | None, typer.Option(help="Number of parts.")] = None,
+    shard_num: Annotated[
+        int | None, typer.Option(help="Number of parts. [as many as workers]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that encode, on Ray (kzoo[ray]).")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster of the workers, such as auto. [this machine]")
+    ] = None,
     strict: i.Strict = False,
     overwrite: Overwrite = False,
     quiet: i.Quiet = False,
@@ -75,9 +84,7 @@ def build(
     """Build an index. A build that was broken off continues where it was."""
     if no_lexical and (language, k1, b) != (None, None, None):
         raise typer.BadParameter("--no-lexical excludes --language, --k1 and --b")
-    if (shard_id is None) != (shard_num is None):
-        raise typer.BadParameter("--shard-id and --shard-num go together")
-    import retrieval_index
+    _check_parts(shard_id, shard_num, workers, address, overwrite)
     from kzoo.cli.index.corpus import find_corpus, parse_fields
 
     options = i.given(
@@ -94,40 +101,116 @@ def build(
         recall=recall,
         duplicates=duplicates,
         encoding=encoding,
+        encoding_errors=encoding_errors,
         seed=seed,
         batch_size=batch_size,
         shard_size=shard_size,
-        shard_id=shard_id,
-        shard_num=shard_num,
     )
+    options |= {
+        "deletes": deletes,
+        "require_ids": require_ids,
+        "normalize": normalize,
+        "reproducible": reproducible,
+        "strict": strict,
+        "progress": not quiet,
+    }
     if no_lexical:
         options["language"] = None
+    documents = find_corpus(corpus)
     try:
-        made = retrieval_index.build(
-            find_corpus(corpus),
-            out,
-            encoder,
-            deletes=deletes,
-            require_ids=require_ids,
-            normalize=normalize,
-            reproducible=reproducible,
-            strict=strict,
-            overwrite=overwrite,
-            progress=not quiet,
-            **options,
-        )
+        if shard_id is not None:
+            return _part(documents, out, encoder, shard_id, shard_num, options, as_json)
+        if workers is not None:
+            from retrieval_index import distributed
+
+            cluster = i.given(shard_num=shard_num, address=address)
+            made = distributed.build(
+                documents, out, encoder, workers=workers, overwrite=overwrite, **cluster, **options
+            )
+        else:
+            import retrieval_index
+
+            made = retrieval_index.build(documents, out, encoder, overwrite=overwrite, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_what_is_kept(out)) from None
+    _show(out, made, as_json)
+
+
+def finish(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the new index.")],
+    shard_num: Annotated[int, typer.Option(min=1, help="Number of parts.")],
+    encoder: i.Encoder = None,
+    overwrite: Overwrite = False,
+    remove_parts: Annotated[
+        bool, typer.Option("--remove-parts", help="Remove the parts once the index is there.")
+    ] = False,
+    quiet: i.Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make the index of parts that `build --shard-id` made, as if built in one go."""
+    from retrieval_index import distributed
+
+    with i.going_on("the parts are as they were; the same command starts again"):
+        made = distributed.finish(
+            out,
+            shard_num,
+            encoder=encoder,
+            overwrite=overwrite,
+            remove_parts=remove_parts,
+            progress=not quiet,
+        )
+    _show(out, made, as_json)
+
+
+def _check_parts(
+    shard_id: int | None,
+    shard_num: int | None,
+    workers: int | None,
+    address: str | None,
+    overwrite: bool,
+) -> None:
+    """Refuses options that would be without effect."""
+    if shard_id is not None and (workers is not None or overwrite):
+        raise typer.BadParameter("--shard-id excludes --workers and --overwrite")
+    if shard_id is not None and shard_num is None:
+        raise typer.BadParameter("--shard-id needs --shard-num")
+    if shard_num is not None and shard_id is None and workers is None:
+        raise typer.BadParameter("--shard-num needs --shard-id, or --workers")
+    if address is not None and workers is None:
+        raise typer.BadParameter("--address needs --workers")
+
+
+def _part(
+    documents: Any,
+    out: Path,
+    encoder: str | None,
+    shard_id: int,
+    shard_num: int | None,
+    options: dict[str, Any],
+    as_json: bool,
+) -> None:
+    from kzoo.cli.index.facts import account
+    from retrieval_index import distributed
+
+    part = distributed.build_part(
+        documents, out, encoder, shard_id=shard_id, shard_num=shard_num or 1, **options
+    )
+    if as_json:
+        done = {"path": str(part.path), "done_before": part.done_before}
+        return console.show_json({"report": part.report.to_dict(), "part": done})
+    console.show(console.facts(account(part.report), title=str(part.path)))
+    if part.done_before:
+        console.show("This part was there already.")
+    console.show(f"When all are there: kzoo index finish {out} --shard-num {shard_num}")
+
+
+def _show(out: Path, made: Any, as_json: bool) -> None:
+    from kzoo.cli.index.facts import account, description, vectors
+
     with made:
         report, found = made.report, made.info()
     if as_json:
         return console.show_json({"report": report.to_dict(), "index": found})
-    _show(out, report, found)
-
-
-def _show(out: Path, report: Any, found: dict[str, Any]) -> None:
-    from kzoo.cli.index.facts import account, description, vectors
-
     facts = {
         **account(report),
         **description(found),

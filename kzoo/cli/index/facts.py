@@ -59,9 +59,7 @@ def recall_in_words(entry: Mapping[str, Any]) -> str:
 
 def queries_in_words(measured: Mapping[str, Any]) -> str:
     """How many queries measured, and what they are."""
-    source: str = measured["query_source"]
-    what = source if source.startswith("passages") else "held-out queries"
-    return f"{measured['queries']} {what}"
+    return f"{measured['queries']} {measured['query_source']}"
 
 
 def latency_in_words(entry: Mapping[str, Any]) -> str | None:

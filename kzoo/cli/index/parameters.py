@@ -38,6 +38,10 @@ RequireIds = Annotated[
     bool, typer.Option("--require-ids", help="A record without an id is unusable. [gets one]")
 ]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of text files. [utf-8]")]
+EncodingErrors = Annotated[
+    str | None,
+    typer.Option(help="Bytes that do not fit it: strict, replace, ignore, ... [strict]"),
+]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Texts in one call of the encoder. [64]")
 ]
