@@ -17,6 +17,7 @@ from retrieval_index.vectors.measuring import measure
 from retrieval_index.vectors.raw import read_raw, write_raw
 from retrieval_index.vectors.reading import faiss_version, read_vectors
 from retrieval_index.vectors.searcher import VectorSearcher
+from retrieval_index.vectors.stand_ins import stand_ins
 from retrieval_index.vectors.tuning import Tuning, tune
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def tuned_entry(
     Args:
         entry: Entry of the index.
         searcher: The index.
-        queries: Vectors of queries; None: passages are searched for, each without itself.
+        queries: Vectors of queries; None: passages are searched for, each without itself, or in a
+            graph, moved.
         options: Recall and latency wanted.
         by_time: Whether the fastest parameters are taken. Otherwise those that look at the least,
             which is nearly the same and does not depend on the machine.
@@ -176,6 +178,9 @@ def tuned_entry(
         exclude = np.sort(rng.choice(searcher.count, size=count, replace=False))
         queries = searcher.rows_at(exclude)
         source = "passages, each without itself"
+        if searcher.family.graph is not None:
+            queries, exclude = stand_ins(searcher, exclude, options.seed), None
+            source = "passages, moved half as far as to the nearest other"
     chosen = tune(
         searcher,
         queries[::2],
