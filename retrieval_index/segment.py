@@ -41,6 +41,7 @@ class Segment:
         entry: Its entry in the manifest.
         manifest: The manifest.
         checksums: Whether every file is read through and compared with its SHA-256.
+        thorough: Whether the inside of the FAISS index is looked over too.
 
     Attributes:
         entry: Its entry in the manifest.
@@ -55,7 +56,12 @@ class Segment:
     """
 
     def __init__(
-        self, folder: Path, entry: SegmentEntry, manifest: Manifest, checksums: bool
+        self,
+        folder: Path,
+        entry: SegmentEntry,
+        manifest: Manifest,
+        checksums: bool,
+        thorough: bool = False,
     ) -> None:
         files = {key: file.check(folder, checksums) for key, file in entry.files.items()}
         self.entry = entry
@@ -66,7 +72,9 @@ class Segment:
             self.dead = read_deletions(
                 entry.deleted.check(folder, checksums), entry.deleted_documents, entry.documents
             )
-        index = read_vectors(files[VECTORS], entry.vectors.factory, entry.chunks, dimension)
+        index = read_vectors(
+            files[VECTORS], entry.vectors.factory, entry.chunks, dimension, thorough=thorough
+        )
         raw = read_raw(files[RAW], entry.chunks, dimension) if entry.vectors.lossy else None
         self.vectors = VectorSearcher(index, entry.vectors.factory, raw, entry.vectors.parameters)
         self.lexical: Any = None

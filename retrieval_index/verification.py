@@ -52,7 +52,7 @@ def verify(path: str | os.PathLike[str]) -> dict[str, int]:
 def _verify(folder: Path, manifest: Manifest) -> dict[str, int]:
     alive: dict[str, str] = {}
     for entry in manifest.segments:
-        segment = Segment(folder, entry, manifest, checksums=True)
+        segment = Segment(folder, entry, manifest, checksums=True, thorough=True)
         try:
             _check_documents(folder, segment, alive)
             _check_vectors(folder, segment, manifest.encoder.normalize)
