@@ -53,7 +53,10 @@ def byte_defect(others: list[bytes]) -> Defect:
     """Returns what damages any bytes; pieces of `others` come into them."""
 
     def apply(data: bytes, random_: random.Random) -> bytes:
-        return damaged(data, None, others, random_)
+        try:
+            return damaged(data, None, others, random_)
+        except ValueError:  # nothing was left of it to take a piece from
+            return b""
 
     return apply
 

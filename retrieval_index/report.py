@@ -70,7 +70,11 @@ class BuildReport:
         """Returns the report that `to_dict` wrote.
 
         Raises:
-            TypeError: If a key is missing or unknown.
+            TypeError: If a key is missing or unknown, or a value is of the wrong kind.
         """
+        for name in ("skipped", "ignored_files"):
+            counts = data.get(name, {})
+            if not isinstance(counts, Mapping) or not all(type(n) is int for n in counts.values()):
+                raise TypeError(f"{name} must map names to numbers")
         problems = tuple(Problem(**problem) for problem in data.get("problems", ()))
         return cls(**{**data, "problems": problems})

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from retrieval_index.errors import CorruptIndexError
-from retrieval_index.vectors.family import Family, parse_factory
+from retrieval_index.vectors.family import Family, make_empty, parse_factory
 from retrieval_index.vectors.library import load_faiss
 from retrieval_index.vectors.structure import content_problem, structural_problem
+
+_READING = threading.Lock()
 
 
 def read_vectors(
@@ -43,8 +48,13 @@ def read_vectors(
     faiss = load_faiss()
     family = parse_factory(factory, dimension)
     try:
-        index = faiss.read_index(str(path), io_flags(family) if mapped else 0)
-    except (RuntimeError, MemoryError) as error:
+        size = path.stat().st_size
+        # FAISS maps a file that ends within its header, and reads on behind its end.
+        if size < count * code_bytes(family, dimension):
+            raise CorruptIndexError(f"{path} has {size:,} bytes, too few for {count:,} vectors.")
+        with _bounded(size):
+            index = faiss.read_index(str(path), io_flags(family) if mapped else 0)
+    except (OSError, RuntimeError, MemoryError) as error:
         raise CorruptIndexError(f"{path} cannot be read by FAISS: {error}") from error
     problem = structural_problem(index, family, count, dimension)
     if problem is None and thorough:
@@ -52,6 +62,30 @@ def read_vectors(
     if problem is not None:
         raise CorruptIndexError(f"{path} is no {factory} of {count:,} vectors: {problem}.")
     return index
+
+
+def code_bytes(family: Family, dimension: int) -> int:
+    """Returns how many bytes an index of this kind holds of each vector, at least."""
+    empty = make_empty(family, dimension)
+    if family.graph is not None:
+        empty = load_faiss().downcast_index(empty.storage)
+    return int(empty.code_size)
+
+
+@contextmanager
+def _bounded(size: int) -> Iterator[None]:
+    """Keeps FAISS from making room for more than a file of `size` bytes can hold.
+
+    The limit is FAISS's own and holds for the whole process, so files are opened one by one.
+    """
+    faiss = load_faiss()
+    with _READING:
+        old = faiss.get_deserialization_vector_byte_limit()
+        faiss.set_deserialization_vector_byte_limit(max(size, 1))
+        try:
+            yield
+        finally:
+            faiss.set_deserialization_vector_byte_limit(old)
 
 
 def io_flags(family: Family) -> int:
