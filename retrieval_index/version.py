@@ -111,19 +111,19 @@ class Version:
         """Returns the passages that rankings name, with text and metadata."""
         wanted: list[set[int]] = [set() for _ in self.segments]
         titles: list[set[int]] = [set() for _ in self.segments]
-        for _, numbers in rankings:
-            for number in numbers.tolist():
-                part, row = self.place(number)
-                found = self.segments[part].chunks[row].tolist()
-                wanted[part].add(found[0])
-                titles[part].add(found[3])
+        places: dict[int, tuple[int, list[int]]] = {}
+        for number in {number for _, numbers in rankings for number in numbers.tolist()}:
+            part, row = self.place(number)
+            found = self.segments[part].chunks[row].tolist()
+            places[number] = part, found
+            wanted[part].add(found[0])
+            titles[part].add(found[3])
         stores = [segment.store for segment in self.segments]
         documents = [s.documents(w) if w else {} for s, w in zip(stores, wanted, strict=True)]
         headings = [s.headings(t) if t else {} for s, t in zip(stores, titles, strict=True)]
 
         def passage(rank: int, score: float, number: int) -> Passage:
-            part, row = self.place(number)
-            document_number, start, end, heading = self.segments[part].chunks[row].tolist()
+            part, (document_number, start, end, heading) = places[number]
             document = documents[part][document_number]
             return Passage(
                 score=score,
