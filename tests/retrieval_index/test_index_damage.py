@@ -212,7 +212,7 @@ def test_vectors_of_another_index(out, vectors, metric):
 
 
 def test_not_a_faiss_file(out):
-    file_of(out, "vectors").write_bytes(b"no vectors here" * 10)
+    file_of(out, "vectors").write_bytes(b"no vectors here" * 1000)
     sign_files(out)
     with pytest.raises(CorruptIndexError, match="cannot be read by FAISS"):
         retrieval_index.open(out)
