@@ -149,7 +149,7 @@ class Block:
 
         if int(self._indptr[0]) != 0:
             raise self._damage(INDPTR, "it does not begin with 0")
-        if np.any(np.diff(self._indptr) <= 0):
+        if np.any(self._indptr[1:] <= self._indptr[:-1]):  # a difference could overflow
             raise self._damage(INDPTR, "a term stands in no passage")
 
     def _read_array(self, name: str, dtype: str, count: int) -> npt.NDArray[Any]:

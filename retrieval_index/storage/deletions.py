@@ -50,7 +50,7 @@ def read_deletions(path: Path, count: int, documents: int) -> npt.NDArray[np.boo
         raise CorruptIndexError(f"{path} cannot be read: {error}.") from error
     numbers = np.frombuffer(data[: len(data) // 4 * 4], dtype="<i4")
     sound = len(data) == 4 * count and len(numbers) > 0 and numbers[0] >= 0
-    if not sound or numbers[-1] >= documents or (np.diff(numbers) <= 0).any():
+    if not sound or numbers[-1] >= documents or (numbers[1:] <= numbers[:-1]).any():
         raise CorruptIndexError(f"{path} holds no list of {count} deleted documents.")
     dead = np.zeros(documents, dtype=bool)
     dead[numbers] = True

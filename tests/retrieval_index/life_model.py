@@ -188,3 +188,19 @@ def same_fusion(index, query, k, where):
 
 def opened(path):
     return retrieval_index.open(path, TableEncoder())
+
+
+def ids(hits):
+    """The documents that were found."""
+    return [hit.document_id for hit in hits]
+
+
+def files(path):
+    """All files of an index."""
+    return sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+
+
+def search(path, *args, **kwargs):
+    """Searches the current version."""
+    with opened(path) as index:
+        return index.search(*args, **kwargs)

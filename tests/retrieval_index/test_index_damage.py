@@ -1,5 +1,6 @@
 """Damaged, foreign and newer files: a named error, never a crash and never a wrong answer."""
 
+import hashlib
 import json
 import os
 import random
@@ -265,6 +266,25 @@ def test_chunk_table_of_nonsense(out, row, column, value, message):
     table.tofile(path)
     sign_files(out)
     with pytest.raises(CorruptIndexError, match=message):
+        retrieval_index.open(out)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    # The third is ascending only for differences in 32 bits.
+    [[5, 4], [3, 3], [1, 2**31 - 1, -(2**31) + 5, 7], [-1, 4], [4, 60]],
+)
+def test_deletions_of_nonsense(out, numbers):
+    retrieval_index.delete(out, [f"d{i}" for i in range(len(numbers))])
+    path = next((out / "deleted").iterdir())
+    np.array(numbers, dtype="<i4").tofile(path)
+
+    def sign(data):
+        entry = data["segments"][0]["deleted"]
+        entry.update(sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+    edit_manifest(out, sign)
+    with pytest.raises(CorruptIndexError, match="no list of"):
         retrieval_index.open(out)
 
 
