@@ -168,6 +168,14 @@ def change_segment(key, value):
         (lambda data: data["encoder"].update(dimension=None), "encoder.dimension"),
         (lambda data: data["report"].pop("chunks"), "`report` is malformed"),
         (lambda data: data.update(report={"problems": [3]}), "`report` is malformed"),
+        (lambda data: data["report"].update(skipped=3), "`report` is malformed"),
+        (lambda data: data["options"].update(novelty=1), "`options` is malformed"),
+        (lambda data: data["options"].update(recall="most"), "`options` is malformed"),
+        (lambda data: data.update(search={"depth": 0}), "`search` is malformed"),
+        (lambda data: data.update(search={"method": []}), "`search` is malformed"),
+        (lambda data: data.update(search={"weight": 1}), "`search` is malformed"),
+        (lambda data: data["lexical"].pop("analyzer"), "`lexical` is malformed"),
+        (change_file("path", "segments/s000001/chunks.i32"), "'vectors' must be segments/s000001"),
     ],
 )
 def test_nonsense_with_a_right_checksum(out, change, message):
@@ -216,6 +224,14 @@ def test_not_a_faiss_file(out):
     file_of(out, "vectors").write_bytes(b"no vectors here" * 1000)
     sign_files(out)
     with pytest.raises(CorruptIndexError, match="cannot be read by FAISS"):
+        retrieval_index.open(out)
+
+
+@pytest.mark.parametrize("size", [0, 40, 79, 24 * 4 * 60 - 1])
+def test_too_short_for_its_vectors(out, size):
+    os.truncate(file_of(out, "vectors"), size)  # FAISS would map it and read on behind its end
+    sign_files(out)
+    with pytest.raises(CorruptIndexError, match="too few for 60 vectors"):
         retrieval_index.open(out)
 
 
