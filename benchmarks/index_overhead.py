@@ -115,8 +115,8 @@ def compare_searches(options: argparse.Namespace, request: Result, console: Cons
         title=f"Search, k 10, {options.threads} threads, medians; load {load_average()} before",
         title_justify="left",
     )
-    for column in ("index", "ms", "FAISS", "searcher", "search_vectors", "searcher / FAISS",
-                   "search_vectors / FAISS"):  # fmt: skip
+    for column in ("index", "ms", "FAISS", "FAISS re-scored", "searcher", "search_vectors",
+                   "searcher / FAISS", "search_vectors / FAISS"):  # fmt: skip
         made.add_column(column, justify="right" if column != "index" else "left")
     for factory in options.indexes:
         # With vectors that exist: built in seconds, and the same file as after encoding.
@@ -140,8 +140,9 @@ def compare_searches(options: argparse.Namespace, request: Result, console: Cons
             label = f"{one['factory']} {settings(one['parameters'])}" if kind == "batch" else ""
             what = "batch of 100" if kind == "batch" else "one query, p50"
             ratios = [middle[way] / middle["faiss"] for way in ("searcher", "index")]
-            made.add_row(label, what, *(f"{value:.3f}" for value in middle.values()),
-                         *(f"{value:.3f}" for value in ratios))  # fmt: skip
+            four = (middle.get(way) for way in ("faiss", "refined", "searcher", "index"))
+            cells = ["-" if value is None else f"{value:.3f}" for value in four]
+            made.add_row(label, what, *cells, *(f"{value:.3f}" for value in ratios))
     console.print(made)
     console.print(f"goal: searcher / FAISS at most {GOAL_SEARCH} for batches of 100")
     return found

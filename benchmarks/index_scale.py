@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> Result:
         console.print(reader_table(found["reader"]))
     found["rows"] = []
     for size in options.sizes:
-        if not runs.truth(size).exists():
+        if (options.kinds or options.peers) and not runs.truth(size).exists():
             runs.run("truth", runs.truth(size), again=True, size=size)
         for kind in options.kinds:
             found["rows"] += measure(runs, size, kind, options.peers)
@@ -66,8 +66,10 @@ def main(argv: Sequence[str] | None = None) -> Result:
             path.unlink(missing_ok=True)
             found["rows"].append({"side": "hnswlib", "size": size, "kind": "hnswlib",
                                   "factory": "M 32, ef_construction 40", **row})  # fmt: skip
-        console.print(size_table(size, [row for row in found["rows"] if row["size"] == size]))
-    console.print(stage_table([row for row in found["rows"] if row["side"] == "kzoo"]))
+        if rows := [row for row in found["rows"] if row["size"] == size]:
+            console.print(size_table(size, rows))
+    if rows := [row for row in found["rows"] if row["side"] == "kzoo"]:
+        console.print(stage_table(rows))
     found["exponents"] = exponents(found["rows"])
     if found["exponents"]:
         console.print(growth_table(found["rows"], found["exponents"]))
@@ -150,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = made.add_argument
     add("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    add("--kinds", nargs="+", default=list(KINDS), metavar="FACTORY",
+    add("--kinds", nargs="*", default=list(KINDS), metavar="FACTORY",
         help="'auto', or a FAISS factory string; {K} and {M} are filled in")  # fmt: skip
     add("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     add("--dimension", type=int, default=384)
