@@ -30,7 +30,6 @@ from rich.console import Console
 PEERS = ("faiss", "hnswlib")
 KINDS = ("auto", "HNSW32,SQ8", "IVF{K},SQ8", "IVF{K},PQ{M}x4fs")
 RECALL = 0.95
-GOAL_MEMORY = 1.5
 
 
 def main(argv: Sequence[str] | None = None) -> Result:
