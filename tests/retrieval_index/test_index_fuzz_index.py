@@ -32,10 +32,12 @@ def test_some_hundred_damaged_indexes(fuzz, tmp_path):
 
 
 def test_what_ends_a_process_is_told(fuzz, tmp_path, monkeypatch):
+    import _fuzz_worker
+
     worker = object.__new__(fuzz.Worker)
     worker.options = argparse.Namespace(slow=120.0)
-    worker.waiting = fuzz.deque([("vectors:Flat", 4), ("vectors:Flat", 5)])
-    worker.since = fuzz.time.monotonic()
+    worker.waiting = _fuzz_worker.deque([("vectors:Flat", 4), ("vectors:Flat", 5)])
+    worker.since = _fuzz_worker.time.monotonic()
     restarted = []
     monkeypatch.setattr(fuzz.Worker, "start", lambda self: restarted.append(1))
 
