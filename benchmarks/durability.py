@@ -6,7 +6,8 @@ A process builds an index with a slow encoder and is killed (SIGKILL) at a rando
 the times by the clock, half at a random call that changes the disk (fsync, rename, mkdir, unlink,
 rmdir), before or after it. Then the build is started again. Another index lives on through adds,
 updates, deletions, compactions, merges and restores, each of them killed like that. `--kills` is
-the number of kills of the build, and again of additions; of each other change it is a half.
+the number of kills of the build, and again of additions; of each other change it is a half. A kill
+that came too late, when the process had finished, is shown and does not count.
 
 After each kill: the version on the disk is the one before or the one after the change, all of it;
 `verify` passes; a search finds every document at its place; the change, made again, succeeds; every
@@ -21,172 +22,32 @@ The exit status is 1 if anything was lost, doubled, or could not be read.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import random
 import shutil
 import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _durability_work import SHARD, SlowEncoder, change, small_disk, work
+from _durability_trial import COUNT, Trial
+from _durability_work import SlowEncoder, change, small_disk
 from rich.console import Console
 from rich.table import Table
 
 import retrieval_index
 
 KINDS = ("Flat", "HNSW8", "SQ8", "IVF2,SQ8")
-COUNT = 28
-DELAY = 0.01
-Texts = dict[str, str]
-
-# Children are forked from a process that has imported everything and started no thread.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["_durability_preload"])
-
-
-class Loss(Exception):
-    """What was lost, doubled or unreadable."""
-
-
-class Trial:
-    """Changes that are broken off, and what was found after them.
-
-    Args:
-        folder: Where the indexes lie.
-        seed: Chooses moments and documents.
-    """
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder = folder
-        self.random = random.Random(seed)
-        self.rows: Counter[tuple[str, str, str, str]] = Counter()
-        self.losses: list[str] = []
-        self.reused = 0
-        self._seconds: dict[str, float] = {}
-        self._calls: dict[str, int] = {}
-        self._serial = 0
-
-    def documents(self, count: int, names: Sequence[str] | None = None) -> list[tuple[str, str]]:
-        """Returns new texts, with new ids or those given."""
-        found = []
-        for place in range(count):
-            self._serial += 1
-            name = names[place] if names else f"d{self._serial}"
-            found.append((name, f"Text {self._serial} about {self.random.randrange(1000)}."))
-        return found
-
-    def once(
-        self, job: dict[str, Any], old: Texts | None, new: Texts, how: str, disk: str = ""
-    ) -> None:
-        """Breaks one change off, looks at what is there, and makes it again.
-
-        Args:
-            job: As in `change`.
-            old: Documents before it; None: there was no index.
-            new: Documents after it.
-            how: "kill", "encoder", "disk full", "file limit" or "small disk".
-            disk: Name of another row of the table.
-        """
-        kind, path = job["change"], Path(job["path"])
-        stage, code = self._run(job, self._fate(kind, how))
-        try:
-            if stage.startswith("!"):
-                raise Loss(f"the change failed: {stage}")
-            if how != "kill" and code not in (0, 3):
-                raise Loss(f"the process ended with {code}")
-            found = self._look(path, old, new)
-            shards = len(list(path.parent.glob(f".{path.name}.building/shard-*.json")))
-            encoder = SlowEncoder()
-            change({**job, "overwrite": found == "after"}, encoder)
-            if self._look(path, new, new) == "lost":
-                raise Loss("the change, made again, is not there")
-            if kind in ("build", "add", "update") and found == "before":
-                fresh = len(job["documents"])
-                # Sentences for measuring are encoded too, as long as the index is not exact.
-                if job.get("index", "Flat") == "Flat" and encoder.encoded != fresh - SHARD * shards:
-                    raise Loss(f"{encoder.encoded} of {fresh} encoded, {shards} shards were there")
-                self.reused += shards
-            left = [p.name for p in path.parent.glob(f".{path.name}.*")]
-            if left:
-                raise Loss(f"left behind: {left}")
-        except Exception as error:
-            found = "LOST"
-            self.losses.append(f"{how} {kind} in {stage}: {type(error).__name__}: {error}")
-        self.rows[how + disk, kind, stage.split(":")[0], found] += 1
-
-    def _look(self, path: Path, old: Texts | None, new: Texts) -> str:
-        try:
-            with retrieval_index.open(path, SlowEncoder()) as index:
-                texts = {d.id: d.text for d in index.documents()}
-                passages = index.search("anything", k=10_000)
-                hits = Counter(p.document_id for p in passages)
-                if set(hits) != set(texts) or max(hits.values(), default=1) > 1:
-                    raise Loss("a search does not find every document once")
-                if any(texts[p.document_id] != p.text for p in passages):
-                    raise Loss("a search finds another text")
-                for name in list(texts)[:3]:
-                    best = index.search(texts[name], k=1)[0]
-                    if best.document_id != name or best.score < 0.999:
-                        raise Loss(f"{name} has another vector")
-        except retrieval_index.IndexNotFoundError:
-            if old is not None:
-                raise
-            return "before"
-        retrieval_index.verify(path)
-        if texts == new:
-            return "after"
-        if texts == old:
-            return "before"
-        raise Loss(f"{len(texts)} documents, neither the {len(old or ())} nor the {len(new)}")
-
-    def _fate(self, kind: str, how: str) -> dict[str, Any]:
-        calls = self._calls.get(kind, 10)
-        if how == "encoder":
-            return {"fail_after": self.random.randrange(COUNT)}
-        if how == "disk full":
-            return {"full": self.random.randint(1, calls)}
-        if how == "file limit":
-            return {"bytes": int(10 ** self.random.uniform(0, 5))}
-        if how != "kill":
-            return {}
-        if self.random.random() < 0.5:
-            step = self.random.randint(1, calls)
-            return {"delay": 0.0, "step": step, "after": self.random.random() < 0.5}
-        return {"delay": DELAY, "kill": self.random.uniform(0, 1.05) * self._seconds[kind]}
-
-    def measure(self, job: dict[str, Any]) -> None:
-        """Runs a change undisturbed; notes how long it takes and how often it calls the disk."""
-        calls = PROCESSES.Value("i", 0)
-        began = time.perf_counter()
-        stage, code = self._run(job, {"delay": DELAY, "count": calls})
-        if code:
-            raise SystemExit(f"{job['change']}, undisturbed, ended with {code}: {stage}")
-        self._seconds[job["change"]] = time.perf_counter() - began
-        self._calls[job["change"]] = calls.value
-
-    def _run(self, job: dict[str, Any], fate: dict[str, Any]) -> tuple[str, int]:
-        stage = PROCESSES.Array("c", 64, lock=False)
-        stage.value = b"starting"
-        child = PROCESSES.Process(target=work, args=(job, stage, fate))
-        child.start()
-        child.join(fate.get("kill", 120))
-        if "kill" in fate:
-            child.kill()
-        elif child.is_alive():
-            child.kill()
-            self.losses.append(f"{job['change']} {fate} did not end")
-        child.join()
-        return stage.value.decode(), child.exitcode or 0
+HOWS = ("kill", "encoder", "disk full", "file limit", "small disk")
+CHANGES = ("build", "add", "update", "delete", "compact", "merge", "restore")
 
 
 def builds(trial: Trial, how: str, times: int) -> None:
     """Breaks builds off, each of a new index."""
-    for number in range(times + (how == "kill")):
+    number, hits = -1, 0
+    while hits < times:
+        number += 1
         documents = trial.documents(COUNT)
         path = trial.folder / f"build{how}{number}" / "i"
         job = {"change": "build", "path": path, "documents": documents}
@@ -209,8 +70,10 @@ def builds(trial: Trial, how: str, times: int) -> None:
                         found = "LOST"
                         trial.losses.append(f"small disk of {size}: {error!r}")
                 trial.rows[how, "build", stage, found] += 1
+                hits += 1
         else:
-            trial.once(job, None, dict(documents), how)
+            broken = trial.once(job, None, dict(documents), how)
+            hits += broken or how != "kill"
         shutil.rmtree(path.parent, ignore_errors=True)
 
 
@@ -222,7 +85,9 @@ def life(trial: Trial, kind: str, how: str, times: int) -> None:
     start = {"change": "build", "path": path, "documents": list(texts.items())}
     start["index"] = trial.random.choice(KINDS)
     change(start, SlowEncoder())
-    for number in range(times + (how == "kill")):
+    number, hits = -1, 0
+    while hits < times:
+        number += 1
         names = list(texts)
         trial.random.shuffle(names)
         job: dict[str, Any] = {"change": kind, "path": path, "index": start["index"]}
@@ -260,7 +125,8 @@ def life(trial: Trial, kind: str, how: str, times: int) -> None:
         if how == "kill" and number == 0:
             trial.measure(job)
         else:
-            trial.once(job, texts, new, how)
+            broken = trial.once(job, texts, new, how)
+            hits += broken or how != "kill"
         texts = new
         if kind == "restore":
             retrieval_index.drop_snapshot(path, f"n{number}")
@@ -276,24 +142,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     made.add_argument("--kills", type=int, default=100, help="of builds, and of additions")
     made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--how", choices=HOWS, help="only what is broken off so")
+    made.add_argument("--change", choices=CHANGES, help="only this change")
     made.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     options = made.parse_args(argv)
     warnings.simplefilter("ignore")
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         trial = Trial(Path(folder), options.seed)
-        for how, times in (
-            ("kill", options.kills),
-            ("encoder", options.kills // 5),
-            ("disk full", options.kills // 4),
-            ("file limit", options.kills // 4),
-        ):
-            builds(trial, how, times)
-            life(trial, "add", how, times)
-            for kind in ("update", "delete", "compact", "merge", "restore"):
-                if how != "encoder" or kind == "update":
-                    life(trial, kind, how, times // 2)
-        builds(trial, "small disk", options.kills // 5)
+        for how in (options.how,) if options.how else HOWS:
+            share = {"kill": 1, "encoder": 5, "small disk": 5}.get(how, 4)
+            for kind in (options.change,) if options.change else CHANGES:
+                if how == "encoder" and kind not in ("build", "add", "update"):
+                    continue
+                times = options.kills // share
+                if kind == "build":
+                    builds(trial, how, times)
+                elif how != "small disk":
+                    life(trial, kind, how, times if kind == "add" else times // 2)
     show(trial, time.perf_counter() - began)
     return len(trial.losses)
 

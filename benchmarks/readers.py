@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder, "i")
         retrieval_index.build(documents(0), path, SlowEncoder(), shard_size=8).close()
-        commits, stopped = PROCESSES.Value("i", 0), PROCESSES.Value("i", 0)
+        commits, stopped = (PROCESSES.Value("i", 0, lock=False) for _ in range(2))
         found = PROCESSES.Queue()
         arguments = (path, options.commits, commits, stopped, options.seed)
         writer = PROCESSES.Process(target=write, args=arguments)
