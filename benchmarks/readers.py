@@ -39,6 +39,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["_durability_preload"])
 COUNT = 24
 KEPT = 40  # searches with one index before it is opened anew
+COUNTING = threading.Lock()
 MODES: tuple[dict[str, Any], ...] = (
     {"mode": "dense"},
     {"mode": "lexical"},
@@ -143,7 +144,8 @@ def look(index: Any, number: int, counts: Counter[str], wrong: list[str]) -> set
     settings = MODES[number % len(MODES)]
     hits = index.search(f"round holds document {number % 50} of all", k=500, **settings)
     rounds = {hit.metadata["round"] for hit in hits}
-    counts["answers without a document" if not hits else "answers with documents"] += 1
+    with COUNTING:
+        counts["answers without a document" if not hits else "answers with documents"] += 1
     if not hits:
         if len(index):
             wrong.append(f"nothing was found among {len(index)}, {settings}")
