@@ -102,9 +102,9 @@ def time_build(clock: StageClock, *, documents: bool = True) -> None:
             microseconds each time: half a minute for a million tiny documents.
     """
     from retrieval_index import builder, segment_building, vectors_stage
+    from retrieval_index.building.encoding import ShardEncoder
+    from retrieval_index.building.intake import Intake
     from retrieval_index.chunking.chunker import Chunker
-    from retrieval_index.encoding import ShardEncoder
-    from retrieval_index.intake import Intake
     from retrieval_index.lexical.writer import LexicalWriter
     from retrieval_index.storage.chunk_table import ChunkTableWriter
     from retrieval_index.storage.document_writer import DocumentWriter

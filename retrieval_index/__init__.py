@@ -14,13 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from retrieval_index.adding import add, update
-    from retrieval_index.builder import build
+    from retrieval_index.building.builder import build
     from retrieval_index.chunking.chunker import Chunk, Chunker
     from retrieval_index.chunking.chunker import methods as chunking_methods
-    from retrieval_index.compacting import compact
     from retrieval_index.corpus.document import Document
-    from retrieval_index.deleting import delete
     from retrieval_index.encoders.hashing import HashingEncoder
     from retrieval_index.encoders.precomputed import PrecomputedVectors
     from retrieval_index.encoders.protocol import Encoder
@@ -51,17 +48,20 @@ if TYPE_CHECKING:
     from retrieval_index.evaluation.qrels import read_qrels
     from retrieval_index.evaluation.queries import read_queries
     from retrieval_index.evaluation.runs import read_run, write_run
-    from retrieval_index.exporting import export
     from retrieval_index.filters.filter import Filter
     from retrieval_index.filters.parsing import parse_filter
-    from retrieval_index.index import Index
-    from retrieval_index.merging import merge
-    from retrieval_index.opening import open_index as open
-    from retrieval_index.passage import Passage
+    from retrieval_index.maintenance.adding import add, update
+    from retrieval_index.maintenance.compacting import compact
+    from retrieval_index.maintenance.deleting import delete
+    from retrieval_index.maintenance.exporting import export
+    from retrieval_index.maintenance.merging import merge
+    from retrieval_index.maintenance.snapshotting import drop_snapshot, restore, snapshot, snapshots
+    from retrieval_index.maintenance.tuning import tune, tune_fusion
+    from retrieval_index.maintenance.verification import verify
     from retrieval_index.report import BuildReport, Problem
-    from retrieval_index.snapshotting import drop_snapshot, restore, snapshot, snapshots
-    from retrieval_index.tuning import tune, tune_fusion
-    from retrieval_index.verification import verify
+    from retrieval_index.searching.index import Index
+    from retrieval_index.searching.opening import open_index as open
+    from retrieval_index.searching.passage import Passage
 
 __all__ = [
     "ArgumentError",
@@ -123,21 +123,21 @@ __all__ = [
 
 # Public name -> module, and the name there where it differs.
 _WHERE = {
-    "build": "builder",
-    "open": "opening:open_index",
-    "verify": "verification",
-    "add": "adding",
-    "update": "adding",
-    "delete": "deleting",
-    "compact": "compacting",
-    "merge": "merging",
-    "export": "exporting",
-    "tune": "tuning",
-    "tune_fusion": "tuning",
-    "snapshot": "snapshotting",
-    "snapshots": "snapshotting",
-    "restore": "snapshotting",
-    "drop_snapshot": "snapshotting",
+    "build": "building.builder",
+    "open": "searching.opening:open_index",
+    "verify": "maintenance.verification",
+    "add": "maintenance.adding",
+    "update": "maintenance.adding",
+    "delete": "maintenance.deleting",
+    "compact": "maintenance.compacting",
+    "merge": "maintenance.merging",
+    "export": "maintenance.exporting",
+    "tune": "maintenance.tuning",
+    "tune_fusion": "maintenance.tuning",
+    "snapshot": "maintenance.snapshotting",
+    "snapshots": "maintenance.snapshotting",
+    "restore": "maintenance.snapshotting",
+    "drop_snapshot": "maintenance.snapshotting",
     "evaluate": "evaluation.evaluate",
     "evaluate_run": "evaluation.evaluate",
     "Evaluation": "evaluation.evaluation",
@@ -148,8 +148,8 @@ _WHERE = {
     "write_run": "evaluation.runs",
     "Filter": "filters.filter",
     "parse_filter": "filters.parsing",
-    "Index": "index",
-    "Passage": "passage",
+    "Index": "searching.index",
+    "Passage": "searching.passage",
     "BuildReport": "report",
     "Problem": "report",
     "Document": "corpus.document",

@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
+from retrieval_index.building.intake import Intake
 from retrieval_index.corpus.document import Document, Entry
 from retrieval_index.corpus.problem_log import ProblemLog
-from retrieval_index.intake import Intake
 from retrieval_index.progress import BuildProgress
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.changing import now
+from retrieval_index.building.segment_building import SEGMENT_FOLDER, lexical_writer
+from retrieval_index.building.vectors_stage import VectorsStage
 from retrieval_index.distributed.agreement import agreed_records
 from retrieval_index.distributed.interleaving import Interleaved
 from retrieval_index.distributed.joining import build_vectors
@@ -20,10 +21,10 @@ from retrieval_index.distributed.plan import index_options
 from retrieval_index.distributed.queries import SentenceQueries
 from retrieval_index.distributed.record import PartRecord
 from retrieval_index.errors import CorpusError, CorruptIndexError
-from retrieval_index.opening import open_index
+from retrieval_index.maintenance.changing import now
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
-from retrieval_index.segment_building import SEGMENT_FOLDER, lexical_writer
+from retrieval_index.searching.opening import open_index
 from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment, commit
 from retrieval_index.storage.document_writer import DocumentWriter
@@ -37,11 +38,10 @@ from retrieval_index.storage.manifest import (
 )
 from retrieval_index.storage.segment_files import NAMES, describe_files, segment_name
 from retrieval_index.storage.workspace import Workspace, check_target
-from retrieval_index.vectors_stage import VectorsStage
 
 if TYPE_CHECKING:
     from retrieval_index.encoders.protocol import Encoder
-    from retrieval_index.index import Index
+    from retrieval_index.searching.index import Index
 
 
 def finish(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from retrieval_index.segment import Segment
+from retrieval_index.searching.segment import Segment
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from retrieval_index.building.vectors_stage import VectorsStage
 from retrieval_index.distributed.interleaving import Interleaved
 from retrieval_index.distributed.lists import join_lists
 from retrieval_index.distributed.places import Place
@@ -12,7 +13,6 @@ from retrieval_index.distributed.record import PartRecord
 from retrieval_index.storage.manifest import RAW, VECTORS, VectorsEntry
 from retrieval_index.storage.segment_files import NAMES
 from retrieval_index.vectors.raw import write_raw
-from retrieval_index.vectors_stage import VectorsStage
 
 
 def build_vectors(

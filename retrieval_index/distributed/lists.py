@@ -24,8 +24,8 @@ from retrieval_index.distributed.places import Place, all_places, check_shard_nu
 from retrieval_index.distributed.plan import index_options
 from retrieval_index.distributed.record import PartRecord
 from retrieval_index.errors import ArgumentError, CorpusError, IndexNotFoundError
-from retrieval_index.opening import open_index
 from retrieval_index.progress import BuildProgress
+from retrieval_index.searching.opening import open_index
 from retrieval_index.storage.lock import exclusive
 from retrieval_index.storage.workspace import as_folder
 from retrieval_index.vectors.choice import IndexChoice, choose_index
@@ -35,7 +35,7 @@ from retrieval_index.vectors.library import load_faiss
 from retrieval_index.vectors.merging import add_part, join_indexes
 
 if TYPE_CHECKING:
-    from retrieval_index.segment import Segment
+    from retrieval_index.searching.segment import Segment
 
 
 def train(out: str | os.PathLike[str], shard_num: int, *, progress: bool = True) -> Path:

@@ -28,7 +28,7 @@ from retrieval_index.progress import BuildProgress
 from retrieval_index.storage.workspace import check_target
 
 if TYPE_CHECKING:
-    from retrieval_index.index import Index
+    from retrieval_index.searching.index import Index
 
 # Adding takes 60 microseconds a vector (65,536 lists, 384 dimensions, one core): 10 minutes here.
 FILL_FROM = 10_000_000

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.builder import first_manifest, make_report, warn_of_problems
+from retrieval_index.building.builder import first_manifest, make_report, warn_of_problems
+from retrieval_index.building.recipe import Recipe, shard_plan
+from retrieval_index.building.segment_building import build_segment
 from retrieval_index.corpus.opening import open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.distributed.census import CorpusPart
@@ -17,16 +19,14 @@ from retrieval_index.distributed.places import Place, part_name
 from retrieval_index.distributed.plan import (
     Plan,
     build_options,
-    planned_recipe,
     part_recipe,
     plan_of,
+    planned_recipe,
 )
 from retrieval_index.distributed.record import PartRecord, read_record
 from retrieval_index.errors import ArgumentError, IndexExistsError
 from retrieval_index.progress import BuildProgress
-from retrieval_index.recipe import Recipe, shard_plan
 from retrieval_index.report import BuildReport
-from retrieval_index.segment_building import build_segment
 from retrieval_index.storage.commit import commit
 from retrieval_index.storage.manifest import MANIFEST_NAME, read_manifest
 from retrieval_index.storage.segment_files import segment_name

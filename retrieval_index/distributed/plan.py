@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from retrieval_index.builder import build
+from retrieval_index.building.builder import build
+from retrieval_index.building.recipe import Recipe, make_recipe
 from retrieval_index.errors import ArgumentError
 from retrieval_index.options import IndexOptions
-from retrieval_index.recipe import Recipe, make_recipe
 from retrieval_index.storage.manifest import ChunkerEntry, EncoderEntry
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrieval_index.building.measurement import sample_sentences
 from retrieval_index.distributed.plan import Plan, index_options
 from retrieval_index.encoders.checked import encode_queries
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import EncoderError, EncoderMismatchError, RetrievalIndexWarning
-from retrieval_index.measurement import sample_sentences
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from retrieval_index.evaluation.queries import read_queries
 from retrieval_index.evaluation.runs import Run, read_run, write_run
 
 if TYPE_CHECKING:
-    from retrieval_index.passage import Passage
+    from retrieval_index.searching.passage import Passage
 
     Source = str | os.PathLike[str]
 

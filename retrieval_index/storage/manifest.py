@@ -177,9 +177,9 @@ class Manifest(_Strict):
 
     def _check_settings(self) -> None:
         """Checks what is read from here long after the index was opened."""
-        from retrieval_index.hybrid import Hybrid
         from retrieval_index.options import check_options
         from retrieval_index.report import BuildReport
+        from retrieval_index.searching.hybrid import Hybrid
 
         checks = {
             "report": BuildReport.from_dict,

@@ -116,7 +116,7 @@ def test_generators_are_timed_item_by_item(monkeypatch):
 
 
 def test_a_build_is_timed_and_its_functions_restored():
-    from retrieval_index import builder
+    from retrieval_index.building import builder
     from retrieval_index.chunking.chunker import Chunker
 
     before = builder.commit, Chunker.split_many

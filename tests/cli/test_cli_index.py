@@ -276,7 +276,7 @@ def test_ctrl_c(kzoo, built, corpus, tmp_path, monkeypatch):
         assert answer.code == 130
         assert answer.err == "interrupted: nothing kept; the same command starts again\n"
     with monkeypatch.context() as patch:
-        patch.setattr("retrieval_index.builder.commit", stop)
+        patch.setattr("retrieval_index.building.builder.commit", stop)
         answer = kzoo(*words, "--shard-size", 32)
         assert "interrupted: 2 shards of encoded passages kept; the same" in answer.err
     assert "60 passages of a run" in kzoo(*words, "--shard-size", 32).out

@@ -112,7 +112,7 @@ def test_reader_keeps_the_version_it_opened(tmp_path):
 
 
 def test_opening_while_a_version_is_replaced(tmp_path, monkeypatch):
-    from retrieval_index import opening as module
+    from retrieval_index.searching import opening as module
 
     out = tmp_path / "i"
     build([("old", "The old text.")], out, TableEncoder())

@@ -90,7 +90,8 @@ def test_provider_gets_the_rest_of_the_name(points):
 def test_unknown_provider_lists_the_known(points):
     points.append(Point("other", None))
     with pytest.raises(
-        EncoderError, match=r"unknown provider 'nope'.*hashing, other, precomputed, sentence-transformers"
+        EncoderError,
+        match=r"unknown provider 'nope'.*hashing, other, precomputed, sentence-transformers",
     ):
         resolve_encoder("nope:model")
     with pytest.raises(EncoderError, match="Run: pip install kzoo"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from retrieval_index.hybrid import Hybrid
+from retrieval_index.searching.hybrid import Hybrid
 
 
 def ranking(*hits):

@@ -77,7 +77,7 @@ def languages() -> Rows:
 def ways_to_search() -> Rows:
     """Modes of search and methods of fusion."""
     from retrieval_index.fusion.registry import METHODS
-    from retrieval_index.hybrid import MODES
+    from retrieval_index.searching.hybrid import MODES
 
     return [("--mode", ", ".join(MODES)), ("--fusion", ", ".join(METHODS))]
 

@@ -16,13 +16,13 @@ from retrieval_index.errors import (
     EncoderError,
     EncoderMismatchError,
 )
-from retrieval_index.hybrid import MODES, Hybrid
-from retrieval_index.passage import Passage
 from retrieval_index.pipelining import groups
 from retrieval_index.report import BuildReport
-from retrieval_index.reranking import rerank_passages
+from retrieval_index.searching.hybrid import MODES, Hybrid
+from retrieval_index.searching.passage import Passage
+from retrieval_index.searching.reranking import rerank_passages
+from retrieval_index.searching.version import Version
 from retrieval_index.storage.manifest import FORMAT_VERSION, Manifest
-from retrieval_index.version import Version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from retrieval_index.corpus.document import Document
     from retrieval_index.encoders.protocol import Encoder
     from retrieval_index.filters.filter import Filter
-    from retrieval_index.hits import Ranking
-    from retrieval_index.segment import Segment
+    from retrieval_index.searching.hits import Ranking
+    from retrieval_index.searching.segment import Segment
 
     Vectors = npt.NDArray[np.float32]
 

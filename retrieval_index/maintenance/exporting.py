@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.opening import open_index
+from retrieval_index.searching.opening import open_index
+from retrieval_index.searching.version import Version
 from retrieval_index.storage.durable import fsync_file, fsync_folder
 from retrieval_index.storage.workspace import as_folder
-from retrieval_index.version import Version
 
 FORMATS = ("npy", "parquet")
 

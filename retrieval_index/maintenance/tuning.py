@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.changing import changing
+from retrieval_index.building.measurement import QUERIES, sample_sentences
+from retrieval_index.building.vectors_stage import measurable, tuned_entry
 from retrieval_index.encoders.checked import encode_queries
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import ArgumentError
-from retrieval_index.index import check_same_encoder
-from retrieval_index.measurement import QUERIES, sample_sentences
+from retrieval_index.maintenance.changing import changing
 from retrieval_index.options import check_options
+from retrieval_index.searching.index import check_same_encoder
 from retrieval_index.storage.segment_files import SEGMENTS
 from retrieval_index.vectors.plot import plot_tuning
-from retrieval_index.vectors_stage import measurable, tuned_entry
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from retrieval_index.changing import Change
     from retrieval_index.encoders.protocol import Encoder
+    from retrieval_index.maintenance.changing import Change
 
     Vectors = npt.NDArray[np.float32]
 
@@ -126,7 +126,7 @@ def tune_fusion(
         IndexNotFoundError: If there is no index.
     """
     from retrieval_index.fusion.weights import tune_weights
-    from retrieval_index.opening import open_manifest
+    from retrieval_index.searching.opening import open_manifest
 
     judged = {name: text for name, text in queries.items() if qrels.get(name)}
     if len(judged) < 2:

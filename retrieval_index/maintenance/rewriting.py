@@ -7,9 +7,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from retrieval_index.building.segment_building import SEGMENT_FOLDER, lexical_writer
+from retrieval_index.building.vectors_stage import VectorsStage
 from retrieval_index.options import IndexOptions
-from retrieval_index.segment import Segment
-from retrieval_index.segment_building import SEGMENT_FOLDER, lexical_writer
+from retrieval_index.searching.segment import Segment
 from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment
 from retrieval_index.storage.document_writer import DocumentWriter
@@ -18,7 +19,6 @@ from retrieval_index.storage.segment_files import NAMES, describe_files
 from retrieval_index.storage.workspace import Workspace
 from retrieval_index.vectors.merging import merge_vectors
 from retrieval_index.vectors.raw import write_raw
-from retrieval_index.vectors_stage import VectorsStage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from retrieval_index.changing import changing
+from retrieval_index.maintenance.changing import changing
+from retrieval_index.maintenance.rewriting import live_sources, rewrite
 from retrieval_index.options import IndexOptions
 from retrieval_index.progress import BuildProgress
-from retrieval_index.rewriting import live_sources, rewrite
 from retrieval_index.storage.segment_files import segment_name
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.measurement import QUERIES
+from retrieval_index.building.measurement import QUERIES
 from retrieval_index.options import IndexOptions
 from retrieval_index.storage.manifest import RAW, VECTORS, VectorsEntry
 from retrieval_index.storage.segment_files import NAMES

@@ -9,8 +9,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.hits import merge_segments, search_documents
-from retrieval_index.passage import Passage
+from retrieval_index.searching.hits import merge_segments, search_documents
+from retrieval_index.searching.passage import Passage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from retrieval_index.corpus.document import Document
     from retrieval_index.filters.filter import Filter
-    from retrieval_index.hits import Ranking
-    from retrieval_index.hybrid import Hybrid
-    from retrieval_index.segment import Segment
+    from retrieval_index.searching.hits import Ranking
+    from retrieval_index.searching.hybrid import Hybrid
+    from retrieval_index.searching.segment import Segment
     from retrieval_index.storage.manifest import Manifest
 
     Mask = npt.NDArray[np.bool_]

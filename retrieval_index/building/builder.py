@@ -9,17 +9,17 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.changing import next_version, now
+from retrieval_index.building.recipe import Recipe, make_recipe, shard_plan
+from retrieval_index.building.segment_building import BuiltSegment, build_segment
 from retrieval_index.corpus.meter import ReadMeter
 from retrieval_index.corpus.opening import Corpus, open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.errors import CorpusError, RetrievalIndexWarning
-from retrieval_index.index import Index
-from retrieval_index.opening import open_index
+from retrieval_index.maintenance.changing import next_version, now
 from retrieval_index.progress import BuildProgress
-from retrieval_index.recipe import Recipe, make_recipe, shard_plan
 from retrieval_index.report import BuildReport
-from retrieval_index.segment_building import BuiltSegment, build_segment
+from retrieval_index.searching.index import Index
+from retrieval_index.searching.opening import open_index
 from retrieval_index.storage.commit import commit
 from retrieval_index.storage.manifest import (
     MANIFEST_NAME,

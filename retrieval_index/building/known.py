@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from retrieval_index.corpus.document import Document
-from retrieval_index.version import Version
+from retrieval_index.searching.version import Version
 
 
 class Known:

@@ -10,7 +10,7 @@ from retrieval_index.arguments import check_positive
 from retrieval_index.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from retrieval_index.hits import Numbers, Ranking
+    from retrieval_index.searching.hits import Numbers, Ranking
 
 MODES = ("dense", "lexical", "hybrid")
 

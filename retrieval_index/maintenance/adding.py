@@ -8,19 +8,19 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.arguments import check_positive
-from retrieval_index.builder import make_report, warn_of_problems
-from retrieval_index.changing import changing
+from retrieval_index.building.builder import make_report, warn_of_problems
+from retrieval_index.building.known import Known
+from retrieval_index.building.recipe import recipe_of, shard_plan
+from retrieval_index.building.segment_building import build_segment
 from retrieval_index.corpus.document import Document
 from retrieval_index.corpus.meter import ReadMeter
 from retrieval_index.corpus.opening import open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.encoders.registry import resolve_encoder
-from retrieval_index.index import check_same_encoder
-from retrieval_index.known import Known
+from retrieval_index.maintenance.changing import changing
 from retrieval_index.progress import BuildProgress
-from retrieval_index.recipe import recipe_of, shard_plan
 from retrieval_index.report import BuildReport
-from retrieval_index.segment_building import build_segment
+from retrieval_index.searching.index import check_same_encoder
 from retrieval_index.storage.manifest import read_manifest
 from retrieval_index.storage.segment_files import segment_name
 from retrieval_index.storage.workspace import as_folder

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval_index.errors import CorruptIndexError, IndexNotFoundError
-from retrieval_index.index import Index
-from retrieval_index.segment import Segment
+from retrieval_index.searching.index import Index
+from retrieval_index.searching.segment import Segment
 from retrieval_index.storage.commit import snapshot_manifests
 from retrieval_index.storage.manifest import Manifest, read_manifest
 from retrieval_index.storage.workspace import as_folder

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.passage import Passage
+from retrieval_index.searching.passage import Passage
 
 
 def rerank_passages(

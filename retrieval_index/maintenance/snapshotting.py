@@ -6,8 +6,8 @@ import os
 import re
 from typing import Any
 
-from retrieval_index.changing import changing, next_version
 from retrieval_index.errors import ArgumentError, IndexNotFoundError
+from retrieval_index.maintenance.changing import changing, next_version
 from retrieval_index.storage.commit import collect_garbage, snapshot_manifests
 from retrieval_index.storage.durable import fsync_folder
 from retrieval_index.storage.manifest import MANIFEST_NAME, read_manifest

@@ -9,19 +9,19 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from retrieval_index.changing import now
 from retrieval_index.errors import ArgumentError
-from retrieval_index.index import Index
-from retrieval_index.opening import open_index
+from retrieval_index.maintenance.changing import now
+from retrieval_index.maintenance.rewriting import Source, live_sources, rewrite
 from retrieval_index.options import IndexOptions
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
-from retrieval_index.rewriting import Source, live_sources, rewrite
+from retrieval_index.searching.index import Index
+from retrieval_index.searching.opening import open_index
+from retrieval_index.searching.version import Version
 from retrieval_index.storage.commit import commit
 from retrieval_index.storage.manifest import MANIFEST_NAME, Manifest, read_manifest
 from retrieval_index.storage.segment_files import segment_name
 from retrieval_index.storage.workspace import Workspace, as_folder, check_target
-from retrieval_index.version import Version
 
 ALIKE = ("encoder", "chunker", "lexical")
 

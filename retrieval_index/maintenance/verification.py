@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval_index.errors import CorruptIndexError
-from retrieval_index.opening import OPEN_ATTEMPTS
-from retrieval_index.segment import Segment
+from retrieval_index.searching.opening import OPEN_ATTEMPTS
+from retrieval_index.searching.segment import Segment
 from retrieval_index.storage.manifest import Manifest, read_manifest
 from retrieval_index.storage.workspace import as_folder
 from retrieval_index.vectors.structure import content_problem

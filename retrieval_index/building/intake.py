@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from retrieval_index.building.known import Known
 from retrieval_index.corpus.document import Document, Entry
 from retrieval_index.corpus.problem_log import ProblemLog
-from retrieval_index.known import Known
 from retrieval_index.progress import BuildProgress
 from retrieval_index.storage.document_writer import DocumentWriter
 

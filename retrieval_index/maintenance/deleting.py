@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from retrieval_index.changing import Change, changing
 from retrieval_index.errors import ArgumentError, DocumentNotFoundError
+from retrieval_index.maintenance.changing import Change, changing
 
 SHOWN = 5
 

@@ -9,22 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrieval_index.building.encoding import Piece, ShardEncoder
+from retrieval_index.building.intake import Intake
+from retrieval_index.building.known import Known
+from retrieval_index.building.recipe import Recipe
+from retrieval_index.building.vectors_stage import VectorsStage
 from retrieval_index.chunking.chunker import Chunker
 from retrieval_index.corpus.document import Document, Entry
 from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.encoders.checked import encode_queries
-from retrieval_index.encoding import Piece, ShardEncoder
-from retrieval_index.intake import Intake
-from retrieval_index.known import Known
 from retrieval_index.progress import BuildProgress
-from retrieval_index.recipe import Recipe
 from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment
 from retrieval_index.storage.document_writer import DocumentWriter
 from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, SegmentEntry
 from retrieval_index.storage.segment_files import LEXICAL_FOLDER, NAMES, describe_files
 from retrieval_index.storage.workspace import Workspace
-from retrieval_index.vectors_stage import VectorsStage
 
 if TYPE_CHECKING:
     pass
@@ -148,7 +148,7 @@ def _queries(folder: Path, recipe: Recipe, count: int) -> Any:
 
     Sentences are not in the index themselves, as queries are not, and are about what it is about.
     """
-    from retrieval_index.measurement import sample_sentences
+    from retrieval_index.building.measurement import sample_sentences
 
     if getattr(recipe.encoder, "encode_documents", None) is not None:
         return None

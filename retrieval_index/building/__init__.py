@@ -1,0 +1,1 @@
+"""From documents to a segment, and from segments to a new index."""

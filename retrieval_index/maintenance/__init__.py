@@ -1,0 +1,1 @@
+"""What happens to an index after its build."""
