@@ -7,10 +7,13 @@ import peft_methods
 import kzoo.adapters
 
 
-def a_run(method="lora", seed=0, accuracy=0.8, dataset="mrpc"):
+def a_run(method="lora", seed=0, accuracy=0.8, dataset="mrpc", rate=None):
+    spec, usual = peft_methods.METHODS[method]
     return {
         "dataset": dataset,
         "method": method,
+        "spec": spec,
+        "learning_rate": rate or usual,
         "seed": seed,
         "epochs": 3,
         "limit": 0,
@@ -31,10 +34,11 @@ def test_table_of_what_is_done(tmp_path, capsys):
         a_run(seed=1, accuracy=0.9),
         a_run("ia3"),
         a_run("lora", 7),
+        a_run("bitfit", rate=1.0),
     ]
     log.write_text("".join(json.dumps(run) + "\n" for run in runs))
     found = peft_methods.main(["--data", "nowhere", "--log", str(log), "--table", "--seeds", "2"])
-    assert len(found) == 3  # seed 7 was not asked for
+    assert len(found) == 3  # neither seed 7 nor a rate of former days was asked for
     out = capsys.readouterr().out
     assert "| mrpc | lora | 1,000 | 4 kB | 85.0 ± 7.1 | 90.0 ± 0.0 | 10.5 | 9.0 | 2 |" in out
     assert "| mrpc | ia3 | 1,000 | 4 kB | 80.0 | 90.0 | 10.0 | 9.0 | 1 |" in out
