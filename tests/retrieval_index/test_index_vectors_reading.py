@@ -34,7 +34,7 @@ def test_every_kind_is_read_as_itself_and_as_no_other(folder, kind):
     read_vectors(path, kind, COUNT, DIMENSION, thorough=True)
     for other in KINDS:
         if other != kind:
-            with pytest.raises(CorruptIndexError, match="expected|too few"):
+            with pytest.raises(CorruptIndexError, match=r"expected|too few"):
                 read_vectors(path, other, COUNT, DIMENSION)
 
 
@@ -52,7 +52,7 @@ def test_every_kind_is_read_as_itself_and_as_no_other(folder, kind):
     ],
 )
 def test_one_number_in_the_factory_string_makes_another_index(folder, kind, near):
-    with pytest.raises(CorruptIndexError, match="expected|too few"):
+    with pytest.raises(CorruptIndexError, match=r"expected|too few"):
         read_vectors(folder / f"{kind}.faiss", near, COUNT, DIMENSION)
 
 
@@ -61,12 +61,12 @@ def test_another_count_dimension_or_metric_is_refused(folder, kind, tmp_path):
     path = folder / f"{kind}.faiss"
     with pytest.raises(CorruptIndexError, match="5,000 vectors, and 4,999 were expected"):
         read_vectors(path, kind, COUNT - 1, DIMENSION)
-    with pytest.raises(CorruptIndexError, match="dimension|too few"):
+    with pytest.raises(CorruptIndexError, match=r"dimension|too few"):
         read_vectors(path, kind, COUNT, 2 * DIMENSION)
     other = faiss.index_factory(DIMENSION, kind, faiss.METRIC_L2)
     other.train(ROWS)
     other.add(ROWS)
-    with pytest.raises(CorruptIndexError, match="expected|too few"):
+    with pytest.raises(CorruptIndexError, match=r"expected|too few"):
         read_vectors(write(other, tmp_path), kind, COUNT, DIMENSION)
 
 
@@ -75,9 +75,9 @@ def test_a_file_that_is_no_index_is_refused(tmp_path, folder):
     whole = (folder / "IVF64,SQ8.faiss").read_bytes()
     for content in (b"", b"IxFI", b"nonsense" * 100, whole[:100], whole[:-50]):
         path.write_bytes(content)
-        with pytest.raises(CorruptIndexError, match="cannot be read by FAISS|too few"):
+        with pytest.raises(CorruptIndexError, match=r"cannot be read by FAISS|too few"):
             read_vectors(path, "IVF64,SQ8", COUNT, DIMENSION)
-    with pytest.raises(CorruptIndexError, match="cannot be read by FAISS|too few"):
+    with pytest.raises(CorruptIndexError, match=r"cannot be read by FAISS|too few"):
         read_vectors(tmp_path / "absent.faiss", "Flat", COUNT, DIMENSION)
 
 
