@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.errors import CorruptIndexError
+from retrieval_index.searching.last_used import LastUsed
 from retrieval_index.storage.chunk_table import read_chunk_table
 from retrieval_index.storage.deletions import read_deletions
 from retrieval_index.storage.document_store import DocumentStore
@@ -19,6 +20,7 @@ from retrieval_index.storage.manifest import (
     SegmentEntry,
 )
 from retrieval_index.storage.segment_files import LEXICAL_FOLDER, SEGMENTS
+from retrieval_index.vectors.mask import RowMask
 from retrieval_index.vectors.raw import read_raw
 from retrieval_index.vectors.reading import read_vectors
 from retrieval_index.vectors.searcher import VectorSearcher
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from retrieval_index.filters.filter import Filter
 
     Mask = npt.NDArray[np.bool_]
+
+FILTERS_KEPT = 8
 
 
 class Segment:
@@ -84,20 +88,24 @@ class Segment:
             place = folder / SEGMENTS / entry.name / LEXICAL_FOLDER
             self.lexical = LexicalSegment(place, entry.chunks)
         self.store = DocumentStore(files[DOCUMENTS])
-        self._alive = None if self.dead is None else ~self.dead[self.chunks[:, 0]]
-        if self._alive is not None and int((~self._alive).sum()) != entry.deleted_chunks:
+        self._alive = None if self.dead is None else RowMask(~self.dead[self.chunks[:, 0]])
+        self._filtered = LastUsed(FILTERS_KEPT)
+        if self._alive is not None and self._alive.count != entry.live_chunks:
             self.close()
             raise CorruptIndexError(f"{folder}: deleted passages of {entry.name} are miscounted.")
 
-    def allowed(self, condition: Filter | None) -> Mask | None:
-        """Returns which passages a search may find, bool (chunks,); None: all of them."""
+    def allowed(self, condition: Filter | None) -> RowMask | None:
+        """Returns which passages a search may find; None: all of them."""
         if condition is None:
             return self._alive
+        # The segment never changes, and users filter by the same few conditions again and again.
+        return self._filtered.get(condition, self._passing)
+
+    def _passing(self, condition: Filter) -> RowMask:
         documents = self.store.matching(condition, self.entry.documents)
         if self.dead is not None:
             documents &= ~self.dead
-        found: Mask = documents[self.chunks[:, 0]]
-        return found
+        return RowMask(documents[self.chunks[:, 0]])
 
     def document_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Returns the document numbers of passages."""

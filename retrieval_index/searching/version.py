@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from retrieval_index.searching.hybrid import Hybrid
     from retrieval_index.searching.segment import Segment
     from retrieval_index.storage.manifest import Manifest
+    from retrieval_index.vectors.mask import RowMask
 
-    Mask = npt.NDArray[np.bool_]
     Vectors = npt.NDArray[np.float32]
 
 BLOCK_ROWS = 4096
@@ -81,7 +81,7 @@ class Version:
         """
         allowed = [segment.allowed(condition) for segment in self.segments]
         available = sum(
-            segment.entry.chunks if mask is None else int(mask.sum())
+            segment.entry.chunks if mask is None else mask.count
             for segment, mask in zip(self.segments, allowed, strict=True)
         )
         k = min(k, available)
@@ -189,7 +189,8 @@ class Version:
         import numpy as np
 
         for part, segment in enumerate(self.segments):
-            alive = segment.allowed(None)
+            live = segment.allowed(None)
+            alive = None if live is None else live.allowed
             for first in range(0, segment.entry.chunks, BLOCK_ROWS):
                 count = min(BLOCK_ROWS, segment.entry.chunks - first)
                 kept = np.arange(count) if alive is None else np.flatnonzero(alive[first:][:count])
@@ -204,19 +205,20 @@ class Version:
         for segment in self.segments:
             segment.close()
 
-    def _dense(self, vectors: Vectors, k: int, allowed: list[Mask | None]) -> list[Ranking]:
+    def _dense(self, vectors: Vectors, k: int, allowed: list[RowMask | None]) -> list[Ranking]:
         parts = [
             segment.vectors.search(vectors, min(k, segment.entry.chunks), mask)
             for segment, mask in zip(self.segments, allowed, strict=True)
         ]
         return merge_segments(parts, self.bases[:-1], k)
 
-    def _lexical(self, texts: list[str], k: int, allowed: list[Mask | None]) -> list[Ranking]:
+    def _lexical(self, texts: list[str], k: int, allowed: list[RowMask | None]) -> list[Ranking]:
         from retrieval_index.lexical.search import search_lexical
 
         analyzer = self.analyzer  # says so if there is no lexical part
+        masks = [None if mask is None else mask.allowed for mask in allowed]
         lexical = [segment.lexical for segment in self.segments]
-        found = search_lexical(lexical, texts, analyzer, k, allowed)
+        found = search_lexical(lexical, texts, analyzer, k, masks)
         return [self._numbered(*hits) for hits in found]
 
     def _numbered(self, scores: Any, parts: Any, numbers: Any) -> Ranking:
