@@ -101,7 +101,7 @@ def time_build(clock: StageClock, *, documents: bool = True) -> None:
         documents: Whether what is called for each document is timed too, which costs some
             microseconds each time: half a minute for a million tiny documents.
     """
-    from retrieval_index import builder, segment_building, vectors_stage
+    from retrieval_index.building import builder, segment_building, vectors_stage
     from retrieval_index.building.encoding import ShardEncoder
     from retrieval_index.building.intake import Intake
     from retrieval_index.chunking.chunker import Chunker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ def read_vectors(
         # FAISS maps a file that ends within its header, and reads on behind its end.
         if size < count * code_bytes(family, dimension):
             raise CorruptIndexError(f"{path} has {size:,} bytes, too few for {count:,} vectors.")
-        with _bounded(size):
+        with _bounded(max(size, _table_bytes(family))):
             index = faiss.read_index(str(path), io_flags(family) if mapped else 0)
     except (OSError, RuntimeError, MemoryError) as error:
         raise CorruptIndexError(f"{path} cannot be read by FAISS: {error}") from error
@@ -72,9 +73,21 @@ def code_bytes(family: Family, dimension: int) -> int:
     return int(empty.code_size)
 
 
+def _table_bytes(family: Family) -> int:
+    """Returns the size of the table that FAISS derives from product codes in inverted lists.
+
+    It is not in the file, but FAISS holds it against the same limit.
+    """
+    match = re.match(r"PQ(\d+)(?:x(\d+))?", family.codec)
+    if match is None or family.lists is None:
+        return 0
+    # FAISS wants less than the limit, not as much.
+    return 4 * (family.lists * int(match[1]) * 2 ** int(match[2] or 8) + 1)
+
+
 @contextmanager
 def _bounded(size: int) -> Iterator[None]:
-    """Keeps FAISS from making room for more than a file of `size` bytes can hold.
+    """Keeps FAISS from making room for more than `size` bytes at once.
 
     The limit is FAISS's own and holds for the whole process, so files are opened one by one.
     """

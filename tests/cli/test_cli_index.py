@@ -157,7 +157,8 @@ def test_add_update_delete_compact(kzoo, built, tmp_path, monkeypatch):
     assert "51 documents, 51 passages in 1 segment." in answer.out
     assert "Nothing to do" in kzoo("index", "compact", built).out
     assert as_json(kzoo("index", "verify", built, "--json"))["documents"] == 51
-    assert "all is well" in kzoo("index", "verify", built).out
+    answer = kzoo("index", "verify", built)
+    assert "all is well" in " ".join(answer.out.split())  # a long path wraps the title
 
 
 def test_deleting_asks_in_a_terminal(kzoo, built, monkeypatch):
