@@ -82,7 +82,7 @@ def _table_bytes(family: Family) -> int:
     if match is None or family.lists is None:
         return 0
     # FAISS wants less than the limit, not as much.
-    return 4 * (family.lists * int(match[1]) * 2 ** int(match[2] or 8) + 1)
+    return 4 * (family.lists * int(match[1]) * (1 << int(match[2] or 8)) + 1)
 
 
 @contextmanager
