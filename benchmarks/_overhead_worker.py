@@ -27,7 +27,7 @@ class Replay:
     """Returns vectors that exist, by text.
 
     Args:
-        encoder: The encoder that made them; tells the tokens.
+        encoder: The encoder that made them; tells the tokens, and encodes other texts.
         texts: The texts.
         vectors: Their vectors.
     """
@@ -35,6 +35,7 @@ class Replay:
     def __init__(self, encoder: Any, texts: list[str], vectors: NDArray[np.float32]) -> None:
         self._rows = {text: row for row, text in enumerate(texts)}
         self._vectors = vectors
+        self._encode = encoder.encode
         self.name = encoder.name
         self.fingerprint = encoder.fingerprint
         self.dimension = encoder.dimension
@@ -43,8 +44,12 @@ class Replay:
             self.token_offsets = encoder.token_offsets
 
     def encode(self, texts: list[str], /) -> NDArray[np.float32]:
-        """The vectors of these texts; of others (the queries of the measurement), any."""
-        found: NDArray[np.float32] = self._vectors[[self._rows.get(text, 0) for text in texts]]
+        """The vectors of these texts; others, the queries that tune and measure, are encoded."""
+        rows = [self._rows.get(text, -1) for text in texts]
+        found: NDArray[np.float32] = self._vectors[rows]
+        others = [place for place, row in enumerate(rows) if row < 0]
+        if others:
+            found[others] = self._encode([texts[place] for place in others])
         return found
 
 

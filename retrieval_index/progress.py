@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from retrieval_index.terminal_bar import TerminalBar
 
-class BuildProgress:
+
+class BuildProgress(TerminalBar):
     """Shows documents, passages and units a second on standard error, if that is a terminal.
 
     Args:
@@ -24,52 +24,34 @@ class BuildProgress:
         total: int | None = None,
         fraction: Callable[[], float | None] | None = None,
     ) -> None:
-        self._enabled = enabled and sys.stderr is not None and sys.stderr.isatty()
-        self._total = total
+        super().__init__(enabled, total, "indexing")
         self._fraction = fraction
         self._cut = 0
-        self._bar: Any = None
-        self._task: Any = None
         self._documents = 0
         self._units = 0
 
-    def __enter__(self) -> BuildProgress:
-        if self._enabled:
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                Progress,
-                SpinnerColumn,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
+    def _columns(self) -> Sequence[Any]:
+        from rich.progress import (
+            BarColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
-            self._bar = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[documents]} documents"),
-                TextColumn("{task.fields[passages]} passages"),
-                TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(
-                "indexing", total=self._total, documents=0, passages=0, rate=""
-            )
-        return self
+        return (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[documents]} documents"),
+            TextColumn("{task.fields[passages]} passages"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def _fields(self) -> dict[str, Any]:
+        return {"documents": 0, "passages": 0, "rate": ""}
 
     def document(self) -> None:
         """Counts a document; shown with the next passages."""

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from retrieval_index.building.encoding import Piece, ShardEncoder
 from retrieval_index.building.intake import Intake
@@ -22,12 +22,9 @@ from retrieval_index.progress import BuildProgress
 from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment
 from retrieval_index.storage.document_writer import DocumentWriter
-from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, SegmentEntry
-from retrieval_index.storage.segment_files import LEXICAL_FOLDER, NAMES, describe_files
+from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS
+from retrieval_index.storage.segment_files import LEXICAL_FOLDER, NAMES
 from retrieval_index.storage.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
 
 SEGMENT_FOLDER = "segment"
 
@@ -100,18 +97,10 @@ def build_segment(
     progress.stage("measuring")
     entry = vectors.measure(entry, partial(_queries, folder, recipe), progress.stage)
     progress.stage("writing")
-    finished = SegmentEntry(
-        name=name,
-        documents=store.documents,
-        chunks=table.count,
-        vectors=entry,
-        files=describe_files(folder, name),
+    finished = NewSegment.of(
+        folder, name, documents=store.documents, chunks=table.count, vectors=entry
     )
-    return BuiltSegment(
-        NewSegment(finished, folder),
-        stage,
-        intake.repeated_texts,
-    )
+    return BuiltSegment(finished, stage, intake.repeated_texts)
 
 
 def _stored_pieces(

@@ -13,11 +13,11 @@ from retrieval_index.storage.segment_files import NAMES
 from retrieval_index.vectors.choice import IndexChoice, choose_index
 from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.filling import write_vectors
-from retrieval_index.vectors.measuring import measure
 from retrieval_index.vectors.raw import read_raw, write_raw
 from retrieval_index.vectors.reading import faiss_version, read_vectors
 from retrieval_index.vectors.searcher import VectorSearcher
 from retrieval_index.vectors.stand_ins import stand_ins
+from retrieval_index.vectors.truth import Truth
 from retrieval_index.vectors.tuning import Tuning, tune
 
 if TYPE_CHECKING:
@@ -192,12 +192,9 @@ def tuned_entry(
     parameters = dict(chosen.parameters)
     if not by_time:
         parameters = _least_work(chosen, searcher, options.recall)
-    held_out = measure(
-        searcher.with_parameters(parameters),
-        queries[1::2],
-        k=NEIGHBOURS,
-        exclude=None if exclude is None else exclude[1::2],
-    )
+    others = None if exclude is None else exclude[1::2]
+    truth = Truth(searcher, queries[1::2], NEIGHBOURS, others)
+    held_out = truth.point(searcher.with_parameters(parameters))
     measured = {
         "k": NEIGHBOURS,
         "recall": round(float(held_out.recall), 4),

@@ -33,10 +33,9 @@ from retrieval_index.storage.manifest import (
     DOCUMENTS,
     MANIFEST_NAME,
     Manifest,
-    SegmentEntry,
     read_manifest,
 )
-from retrieval_index.storage.segment_files import NAMES, describe_files, segment_name
+from retrieval_index.storage.segment_files import NAMES, segment_name
 from retrieval_index.storage.workspace import Workspace, check_target
 
 if TYPE_CHECKING:
@@ -138,15 +137,8 @@ def _segment(
     stage = VectorsStage(index_options(plan), plan.encoder.dimension, parts.chunks, folder)
     entry = build_vectors(parts, stage, folder, places, records, progress.stage)
     entry = stage.measure(entry, lambda count: queries(folder, count), progress.stage)
-    return NewSegment(
-        SegmentEntry(
-            name=name,
-            documents=parts.documents,
-            chunks=parts.chunks,
-            vectors=entry,
-            files=describe_files(folder, name),
-        ),
-        folder,
+    return NewSegment.of(
+        folder, name, documents=parts.documents, chunks=parts.chunks, vectors=entry
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Any
 
+from retrieval_index.terminal_bar import TerminalBar
 
-class EvaluationProgress:
+
+class EvaluationProgress(TerminalBar):
     """Shows queries done, and the time left, on standard error, if that is a terminal.
 
     Args:
@@ -16,30 +17,13 @@ class EvaluationProgress:
     """
 
     def __init__(self, queries: int, enabled: bool = True) -> None:
-        self._enabled = enabled and sys.stderr is not None and sys.stderr.isatty()
-        self._queries = queries
-        self._bar: Any = None
-        self._task: Any = None
+        super().__init__(enabled, queries, "searching")
 
-    def __enter__(self) -> EvaluationProgress:
-        if self._enabled:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    def _columns(self) -> Sequence[Any]:
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-            columns = ("searching", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._bar.start()
-            self._task = self._bar.add_task("searching", total=self._queries)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        description = "{task.description}"
+        return description, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
 
     def advance(self, queries: int) -> None:
         """Counts queries that were answered."""

@@ -14,8 +14,8 @@ from retrieval_index.searching.segment import Segment
 from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment
 from retrieval_index.storage.document_writer import DocumentWriter
-from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, RAW, VECTORS, SegmentEntry
-from retrieval_index.storage.segment_files import NAMES, describe_files
+from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, RAW, VECTORS
+from retrieval_index.storage.segment_files import NAMES
 from retrieval_index.storage.workspace import Workspace
 from retrieval_index.vectors.merging import merge_vectors
 from retrieval_index.vectors.raw import write_raw
@@ -115,16 +115,7 @@ def rewrite(
     if choice.lossy:
         write_raw(parts(), dimension, folder / NAMES[RAW])
     entry = stage.measure(stage.entry(choice), lambda count: None, progress.stage)
-    return NewSegment(
-        SegmentEntry(
-            name=name,
-            documents=store.documents,
-            chunks=table.count,
-            vectors=entry,
-            files=describe_files(folder, name),
-        ),
-        folder,
-    )
+    return NewSegment.of(folder, name, documents=store.documents, chunks=table.count, vectors=entry)
 
 
 def _copy(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from retrieval_index.errors import CorruptIndexError
 from retrieval_index.searching.opening import OPEN_ATTEMPTS
 from retrieval_index.searching.segment import Segment
+from retrieval_index.storage.commit import snapshot_manifests
+from retrieval_index.storage.file_entry import FileEntry
 from retrieval_index.storage.manifest import Manifest, read_manifest
 from retrieval_index.storage.workspace import as_folder
 from retrieval_index.vectors.structure import content_problem
@@ -24,12 +26,15 @@ LENGTH_TOLERANCE = 1e-3
 def verify(path: str | os.PathLike[str]) -> dict[str, int]:
     """Reads all of an index and checks sizes, checksums, counts, offsets, postings and vectors.
 
+    The current version and every snapshot are checked; files that they share are read once.
+
     Args:
         path: Folder of the index.
 
     Returns:
-        What was checked: the numbers of `segments`, `files`, `bytes`, `documents`, `chunks`
-        and `vectors`, deleted ones among the last three.
+        What was checked: the numbers of `snapshots`, and of `files` and `bytes` with those that
+        only snapshots need; of the current version `segments`, `documents`, `chunks` and
+        `vectors`, deleted ones among the last three.
 
     Raises:
         IndexNotFoundError: If there is no index.
@@ -39,30 +44,29 @@ def verify(path: str | os.PathLike[str]) -> dict[str, int]:
     folder = as_folder(path, "path")
     for attempt in range(OPEN_ATTEMPTS):
         manifest = read_manifest(folder)
+        snapshots: dict[str, Manifest] = {}
         try:
-            return _verify(folder, manifest)
+            snapshots = snapshot_manifests(folder)
+            return _verify(folder, manifest, snapshots)
         except CorruptIndexError:
-            # As in `open_index`: a writer may have cleared the version away meanwhile.
-            replaced = read_manifest(folder).build_id != manifest.build_id
-            if not replaced or attempt == OPEN_ATTEMPTS - 1:
+            # As in `open_index`: a writer may have cleared a version away meanwhile.
+            last = attempt == OPEN_ATTEMPTS - 1
+            if last or (read_manifest(folder), snapshot_manifests(folder)) == (manifest, snapshots):
                 raise
     raise AssertionError("unreachable")
 
 
-def _verify(folder: Path, manifest: Manifest) -> dict[str, int]:
-    alive: dict[str, str] = {}
-    for entry in manifest.segments:
-        segment = Segment(folder, entry, manifest, checksums=True, thorough=True)
+def _verify(folder: Path, manifest: Manifest, snapshots: dict[str, Manifest]) -> dict[str, int]:
+    files: set[FileEntry] = set()
+    _check_version(folder, manifest, files)
+    for name, kept in snapshots.items():
         try:
-            _check_documents(folder, segment, alive)
-            _check_vectors(folder, segment, manifest.encoder.normalize)
-            if segment.lexical is not None:
-                segment.lexical.verify()
-        finally:
-            segment.close()
-    files = list(manifest.all_files())
+            _check_version(folder, kept, files)
+        except CorruptIndexError as error:
+            raise CorruptIndexError(f"Snapshot {name!r}: {error}") from error
     chunks = sum(entry.chunks for entry in manifest.segments)
     return {
+        "snapshots": len(snapshots),
         "segments": len(manifest.segments),
         "files": len(files),
         "bytes": sum(entry.size for entry in files),
@@ -70,6 +74,25 @@ def _verify(folder: Path, manifest: Manifest) -> dict[str, int]:
         "chunks": chunks,
         "vectors": chunks,
     }
+
+
+def _check_version(folder: Path, manifest: Manifest, read: set[FileEntry]) -> None:
+    """Checks a version; files in `read` were read through already, and its others are added."""
+    alive: dict[str, str] = {}
+    for entry in manifest.segments:
+        new = not read.issuperset(entry.files.values())
+        if entry.deleted is not None and entry.deleted not in read:
+            entry.deleted.check(folder)
+        segment = Segment(folder, entry, manifest, checksums=new, thorough=new)
+        try:
+            _check_documents(folder, segment, alive)
+            if new:
+                _check_vectors(folder, segment, manifest.encoder.normalize)
+                if segment.lexical is not None:
+                    segment.lexical.verify()
+        finally:
+            segment.close()
+        read.update(entry.all_files())
 
 
 def _check_documents(folder: Path, segment: Segment, alive: dict[str, str]) -> None:

@@ -15,9 +15,10 @@ from retrieval_index.storage.manifest import (
     MANIFEST_NAME,
     Manifest,
     SegmentEntry,
+    VectorsEntry,
     read_manifest_file,
 )
-from retrieval_index.storage.segment_files import DELETED, SEGMENTS, SNAPSHOTS
+from retrieval_index.storage.segment_files import DELETED, SEGMENTS, SNAPSHOTS, describe_files
 from retrieval_index.storage.workspace import Workspace
 
 
@@ -27,6 +28,27 @@ class NewSegment:
 
     entry: SegmentEntry
     folder: Path
+
+    @classmethod
+    def of(
+        cls, folder: Path, name: str, *, documents: int, chunks: int, vectors: VectorsEntry
+    ) -> NewSegment:
+        """Returns the segment whose files are complete in a folder; their names are made durable.
+
+        Args:
+            folder: Where they are.
+            name: The segment's name.
+            documents: Number of its documents.
+            chunks: Number of its passages.
+            vectors: What its FAISS index is.
+        """
+        files = describe_files(folder, name)
+        return cls(
+            SegmentEntry(
+                name=name, documents=documents, chunks=chunks, vectors=vectors, files=files
+            ),
+            folder,
+        )
 
 
 def commit(

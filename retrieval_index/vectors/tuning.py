@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from time import perf_counter
 from typing import TYPE_CHECKING
 
-from retrieval_index.arguments import check_positive
 from retrieval_index.errors import ArgumentError
 from retrieval_index.vectors.library import load_faiss
-from retrieval_index.vectors.rows import check_rows
 from retrieval_index.vectors.searcher import VectorSearcher
-from retrieval_index.vectors.threads import openmp_threads
+from retrieval_index.vectors.truth import OperatingPoint, Truth
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
-
 K_FACTORS = (1, 2, 4, 8, 16, 32, 64)
-TIMED_QUERIES = 50
-BATCH = 100
 SATURATED = 0.9995  # from here on a wider search only costs more
 NO_GAIN = 0.0005
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """One setting of the search parameters, measured.
-
-    Attributes:
-        parameters: The setting.
-        recall: Share of the true k nearest rows found, averaged over queries. A row as near as the
-            k-th nearest counts as one of them: equal rows do not cost recall.
-        milliseconds: Median time of one query searched alone, one thread.
-        batch_milliseconds: Time per query of a batch of up to 100, all threads of FAISS.
-        optimal: Whether no other point has more recall in less time (Pareto frontier).
-    """
-
-    parameters: dict[str, int]
-    recall: float
-    milliseconds: float
-    batch_milliseconds: float
-    optimal: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,15 +78,11 @@ def tune(
     Raises:
         ArgumentError: If there are no queries, fewer than k rows, or an argument is out of range.
     """
-    import numpy as np
-
-    queries = check_rows(queries, searcher.dimension, "queries")
-    k = check_positive("k", k)
-    own = _check(searcher, queries, k, recall, latency, exclude)
-    wanted = k + (own is not None)
-    truth, _ = _without(own, *searcher.exact(queries, wanted))
-    # Scores differ in the last bits with the way they are summed up.
-    least = truth[:, k - 1] - 1e-5 * np.maximum(1, np.abs(truth[:, k - 1]))
+    if not 0 < recall <= 1:
+        raise ArgumentError(f"`recall` must be in (0, 1]; received: {recall!r}.")
+    if latency is not None and not latency > 0:
+        raise ArgumentError(f"`latency` must be milliseconds above 0; received: {latency!r}.")
+    truth = Truth(searcher, queries, k, exclude)
     points: list[OperatingPoint] = []
     for breadth in _breadths(searcher):
         reached = -1.0
@@ -121,14 +90,11 @@ def tune(
             parameters = dict(breadth)
             if k_factor is not None:
                 parameters["k_factor"] = k_factor
-            trial = searcher.with_parameters(parameters)
-            scores, _ = _without(own, *trial.search(queries, wanted))
-            found = float((scores[:, :k] >= least[:, None]).mean())
-            point = OperatingPoint(trial.parameters, found, *_times(trial, queries, wanted))
+            point = truth.point(searcher.with_parameters(parameters))
             points.append(point)
-            if found - reached < NO_GAIN:
+            if point.recall - reached < NO_GAIN:
                 break  # more candidates add nothing to what this breadth finds
-            reached = found
+            reached = point.recall
         if max(point.recall for point in points) >= SATURATED:
             break
     return _decide(_mark_optimal(points), len(queries), k, recall, latency)
@@ -150,24 +116,6 @@ def _breadths(searcher: VectorSearcher) -> list[dict[str, int]]:
         tried = sorted({*values.get("nprobe", ()), searcher.family.lists})
         return [{"nprobe": value} for value in tried]
     return [{}]
-
-
-def _times(
-    searcher: VectorSearcher, queries: npt.NDArray[np.float32], k: int
-) -> tuple[float, float]:
-    """Returns milliseconds of one query alone on one thread, and of one in a batch on all."""
-    import numpy as np
-
-    single = []
-    with openmp_threads(1):
-        for number in range(min(len(queries), TIMED_QUERIES)):
-            start = perf_counter()
-            searcher.search(queries[number : number + 1], k)
-            single.append(perf_counter() - start)
-    batch = queries[:BATCH]
-    start = perf_counter()
-    searcher.search(batch, k)
-    return 1e3 * float(np.median(single)), 1e3 * (perf_counter() - start) / len(batch)
 
 
 def _mark_optimal(points: list[OperatingPoint]) -> list[OperatingPoint]:
@@ -208,46 +156,3 @@ def _decide(
         f"{reason}: recall@{k} {best.recall:.3f}, {best.milliseconds:.2g} ms a query.",
         points,
     )
-
-
-def _without(
-    own: npt.NDArray[np.int64] | None,
-    scores: npt.NDArray[np.float32],
-    numbers: npt.NDArray[np.int64],
-) -> Found:
-    """Returns the results without each query's own row, which moves behind the others."""
-    import numpy as np
-
-    if own is None:
-        return scores, numbers
-    order = np.argsort(numbers == own[:, None], axis=1, kind="stable")
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
-
-
-def _check(
-    searcher: VectorSearcher,
-    queries: npt.NDArray[np.float32],
-    k: int,
-    recall: float,
-    latency: float | None,
-    exclude: npt.NDArray[np.int64] | None,
-) -> npt.NDArray[np.int64] | None:
-    import numpy as np
-
-    if len(queries) == 0:
-        raise ArgumentError("`queries` must be at least 1; received none.")
-    if not 0 < recall <= 1:
-        raise ArgumentError(f"`recall` must be in (0, 1]; received: {recall!r}.")
-    if latency is not None and not latency > 0:
-        raise ArgumentError(f"`latency` must be milliseconds above 0; received: {latency!r}.")
-    if searcher.count < k + (exclude is not None):
-        raise ArgumentError(f"`k` is {k}, but the index has {searcher.count} rows to find.")
-    if exclude is None:
-        return None
-    own = np.asarray(exclude)
-    if own.shape != (len(queries),) or own.dtype.kind not in "iu":
-        raise ArgumentError(
-            f"`exclude` must be one row number per query, shape ({len(queries)},); received: "
-            f"{own.dtype} of shape {own.shape}."
-        )
-    return own.astype(np.int64)

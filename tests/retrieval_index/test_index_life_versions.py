@@ -10,7 +10,14 @@ from index_helpers import TableEncoder, numbered
 from life_model import SETTINGS, WORDS, files, ids, search
 
 import retrieval_index
-from retrieval_index import ArgumentError, BuildLockedError, Document, IndexNotFoundError, build
+from retrieval_index import (
+    ArgumentError,
+    BuildLockedError,
+    CorruptIndexError,
+    Document,
+    IndexNotFoundError,
+    build,
+)
 from retrieval_index.storage.lock import exclusive
 from retrieval_index.storage.manifest import read_manifest
 
@@ -59,6 +66,41 @@ def test_names_of_snapshots(path):
             call(path, "b")
     with pytest.raises(IndexNotFoundError, match="received: 'b'"):
         retrieval_index.open(path, snapshot="b")
+
+
+def test_verify_reads_snapshots_too(path):
+    assert retrieval_index.verify(path)["snapshots"] == 0
+    retrieval_index.snapshot(path, "v1")
+    retrieval_index.delete(path, ["d1", "d2"])
+    retrieval_index.snapshot(path, "v2")
+    found = retrieval_index.verify(path)
+    # Shared files are counted once: what is no manifest is the first segment and one deletion.
+    assert found["snapshots"] == 2 and found["segments"] == 1
+    assert found["files"] == len([name for name in files(path) if not name.endswith(".json")])
+    retrieval_index.compact(path)
+    segments = sorted((path / "segments").iterdir())
+    assert len(segments) == 2 and retrieval_index.verify(path)["documents"] == 18
+    flipped = segments[0] / "vectors.faiss"
+    data = bytearray(flipped.read_bytes())
+    data[-1] ^= 1
+    flipped.write_bytes(bytes(data))
+    with pytest.raises(CorruptIndexError, match=r"Snapshot 'v1': .*vectors\.faiss has SHA-256"):
+        retrieval_index.verify(path)
+    retrieval_index.drop_snapshot(path, "v1")
+    with pytest.raises(CorruptIndexError, match="Snapshot 'v2'"):
+        retrieval_index.verify(path)
+    retrieval_index.drop_snapshot(path, "v2")
+    assert retrieval_index.verify(path)["documents"] == 18
+
+
+def test_verify_finds_damaged_deletions_of_a_snapshot(path):
+    retrieval_index.delete(path, ["d1"])
+    retrieval_index.snapshot(path, "v1")
+    retrieval_index.delete(path, ["d2"])
+    first, _ = sorted((path / "deleted").iterdir())
+    first.write_bytes((2).to_bytes(4, "little"))  # another document of the same segment
+    with pytest.raises(CorruptIndexError, match=f"Snapshot 'v1': .*{first.name} has SHA-256"):
+        retrieval_index.verify(path)
 
 
 # --- merging and export --------------------------------------------------------------------------

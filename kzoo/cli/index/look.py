@@ -69,7 +69,7 @@ def show_info(
 
 
 def verify(path: i.Folder, as_json: Json = False) -> None:
-    """Read all of an index and check it: sizes, checksums, counts, ids, offsets, vectors."""
+    """Read all of an index, snapshots too, and check sizes, checksums, counts, ids, vectors."""
     import retrieval_index
 
     found = retrieval_index.verify(path)
