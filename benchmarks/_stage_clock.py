@@ -101,11 +101,12 @@ def time_build(clock: StageClock, *, documents: bool = True) -> None:
         documents: Whether what is called for each document is timed too, which costs some
             microseconds each time: half a minute for a million tiny documents.
     """
-    from retrieval_index.building import builder, segment_building, vectors_stage
+    from retrieval_index.building import builder, vectors_stage
     from retrieval_index.building.encoding import ShardEncoder
     from retrieval_index.building.intake import Intake
     from retrieval_index.chunking.chunker import Chunker
     from retrieval_index.lexical.writer import LexicalWriter
+    from retrieval_index.storage import commit
     from retrieval_index.storage.chunk_table import ChunkTableWriter
     from retrieval_index.storage.document_writer import DocumentWriter
     from retrieval_index.storage.shards import Shards
@@ -132,7 +133,7 @@ def time_build(clock: StageClock, *, documents: bool = True) -> None:
         (filling, "write_index", "FAISS: writing"),
         (vectors_stage, "write_raw", "raw vectors"),
         (vectors_stage.VectorsStage, "measure", "tuning and measuring"),
-        (segment_building, "describe_files", "checksums"),
+        (commit, "describe_files", "checksums"),
         (builder, "commit", "commit"),
         (builder, "open_index", "opening"),
     )
