@@ -1,4 +1,4 @@
-"""Every adapter method on real tasks: score, trainable parameters, seconds an epoch, file size.
+"""Every adapter method on real tasks: score, trainable parameters, CPU seconds, file size.
 
     python benchmarks/peft_methods.py --data DIR --dataset mrpc --method lora --method ia3
 
@@ -166,33 +166,40 @@ def read(log: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 
 def markdown(runs: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table, one row a data set and method: means and standard deviations."""
-    lines = [
-        "| data set | method | parameters | adapter file | accuracy, % | F1, % | s an epoch "
-        "| CPU s an epoch | seeds |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for dataset in dict.fromkeys(run["dataset"] for run in runs):
-        for method in METHODS:
-            several = [r for r in runs if (r["dataset"], r["method"]) == (dataset, method)]
-            if not several:
-                continue
-            score = "f1" if dataset == "mrpc" else "macro_f1"
-            first = several[0]
-            lines.append(
-                f"| {dataset} | {method} | {first['parameters']:,} | {first['bytes'] / 1e3:,.0f} kB"
-                f" | {_spread([100 * r['accuracy'] for r in several])}"
-                f" | {_spread([100 * r[score] for r in several])}"
-                f" | {statistics.median(r['seconds'] for r in several):.1f}"
-                f" | {statistics.median(r['cpu_seconds'] for r in several):.1f}"
-                f" | {len(several)} |"
-            )
+    """A Markdown table, a row per method: means and standard deviations over the seeds."""
+    datasets = [name for name in DATASETS if any(run["dataset"] == name for run in runs)]
+    scores = [f"{name}: accuracy; {'F1' if name == 'mrpc' else 'macro-F1'}" for name in datasets]
+    per_dataset = " / ".join(datasets)
+    titles = ["method", "parameters", "adapter file", *scores,
+              f"CPU s an epoch: {per_dataset}", f"seeds: {per_dataset}"]  # fmt: skip
+    lines = [_row(titles), _row(["---", "---:", "---:", *[":---:"] * (len(titles) - 3)])]
+    for method in METHODS:
+        several = [
+            [run for run in runs if (run["dataset"], run["method"]) == (name, method)]
+            for name in datasets
+        ]
+        first = next((found[0] for found in several if found), None)
+        if first is None:
+            continue
+        cells = [method, f"{first['parameters']:,}", f"{first['bytes'] / 1e3:,.0f} kB"]
+        for name, found in zip(datasets, several, strict=True):
+            score = "f1" if name == "mrpc" else "macro_f1"
+            both = [_spread([100 * run[key] for run in found]) for key in ("accuracy", score)]
+            cells.append("; ".join(both) if found else "-")
+        times = [[run["cpu_seconds"] for run in found] for found in several]
+        cells.append(" / ".join(f"{statistics.median(one):.0f}" if one else "-" for one in times))
+        cells.append(" / ".join(str(len(found)) for found in several))
+        lines.append(_row(cells))
     return "\n".join(lines)
 
 
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def _spread(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
+    if len(values) < 2:
+        return "".join(f"{value:.1f}" for value in values)
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
