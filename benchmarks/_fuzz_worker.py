@@ -43,19 +43,20 @@ class Target:
         self.what, _, factory = kind.partition(":")
         self.path = folder / factory.replace(",", "_")
         self.manifest = self.path / "manifest.json"
+        self.manifests = [self.manifest, self.path / "snapshots" / "first.json"]
         self.folder = folder
         body = json.loads(self.manifest.read_bytes())
         files = body["segments"][0]["files"]
         if self.what == "manifest":
             names = ["manifest.json"]
         elif self.what == "snapshot":
-            names = ["snapshots/first.json"]
+            names = [self.manifests[1].relative_to(self.path).as_posix()]
         elif self.what == "deleted":
             names = [body["segments"][0]["deleted"]["path"]]
         else:
             names = [entry["path"] for key, entry in files.items() if key.startswith(self.what)]
         self.files = [self.path / name for name in names]
-        self.originals = {file: file.read_bytes() for file in [*self.files, self.manifest]}
+        self.originals = {file: file.read_bytes() for file in [*self.files, *self.manifests]}
 
     def damage(self, random_: random.Random, signed: bool) -> Path | None:
         """Damages a file; returns it, or None if nothing changed."""
@@ -88,14 +89,15 @@ class Target:
     def _sign(self, file: Path) -> None:
         name = file.relative_to(self.path).as_posix()
         fresh = FileEntry.of(file, name)
-        body = json.loads(self.originals[self.manifest])
-        for segment in body["segments"]:
-            for entry in (*segment["files"].values(), segment["deleted"]):
-                if entry is not None and entry["path"] == name:
-                    entry.update(size=fresh.size, sha256=fresh.sha256)
-                    if self.what == "deleted":
-                        segment["deleted_documents"] = max(1, fresh.size // 4)
-        _replace(self.manifest, _signed(body))
+        for manifest in self.manifests:  # the snapshot's names the same files
+            body = json.loads(self.originals[manifest])
+            for segment in body["segments"]:
+                for entry in (*segment["files"].values(), segment["deleted"]):
+                    if entry is not None and entry["path"] == name:
+                        entry.update(size=fresh.size, sha256=fresh.sha256)
+                        if self.what == "deleted":
+                            segment["deleted_documents"] = max(1, fresh.size // 4)
+            _replace(manifest, _signed(body))
 
 
 def _signed(body: Any) -> bytes:

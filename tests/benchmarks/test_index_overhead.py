@@ -70,9 +70,13 @@ def test_replay_gives_the_vectors_of_the_texts():
     class Known:
         name, fingerprint, dimension, max_tokens = "a:b", "c", 2, None
 
+        def encode(self, texts):
+            return np.array([[7, len(text)] for text in texts], dtype=np.float32)
+
     vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
     replay = Replay(Known(), ["x", "y", "z"], vectors)
     assert replay.encode(["z", "x"]).tolist() == [[4, 5], [0, 1]]
+    assert replay.encode(["a query", "x"]).tolist() == [[7, 7], [0, 1]]  # no passage: encoded
 
 
 class Work:
