@@ -25,7 +25,7 @@ from typing import Any
 
 from _compare import THREADS
 
-# Method -> (configuration, peak learning rate, recipe).
+# Method -> (configuration, peak learning rate).
 METHODS: dict[str, tuple[str | None, float]] = {
     "linear": (None, 1e-2),
     "lora": ("lora[r=8,alpha=16]", 3e-3),

@@ -22,8 +22,7 @@ class EvaluationProgress(TerminalBar):
     def _columns(self) -> Sequence[Any]:
         from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-        description = "{task.description}"
-        return description, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        return "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
 
     def advance(self, queries: int) -> None:
         """Counts queries that were answered."""

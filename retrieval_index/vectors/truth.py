@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+    Scores = npt.NDArray[np.float32]
 
 TIMED_QUERIES = 50
 BATCH = 100
@@ -74,13 +74,12 @@ class Truth:
         self._wanted = k + (exclude is not None)
         if searcher.count < self._wanted:
             raise ArgumentError(f"`k` is {k}, but the index has {searcher.count} rows to find.")
-        scores, _ = self._without_own(*searcher.exact(self._queries, self._wanted))
-        last = scores[:, k - 1]
+        last = self._others(*searcher.exact(self._queries, self._wanted))[:, k - 1]
         self._least = last - TOLERANCE * np.maximum(1, np.abs(last))
 
     def point(self, searcher: VectorSearcher) -> OperatingPoint:
         """Returns recall@k and times of a searcher of the same index as it is."""
-        scores, _ = self._without_own(*searcher.search(self._queries, self._wanted))
+        scores = self._others(*searcher.search(self._queries, self._wanted))
         recall = float((scores[:, : self._k] >= self._least[:, None]).mean())
         return OperatingPoint(searcher.parameters, recall, *self._times(searcher))
 
@@ -99,16 +98,14 @@ class Truth:
         searcher.search(batch, self._wanted)
         return 1e3 * float(np.median(single)), 1e3 * (perf_counter() - start) / len(batch)
 
-    def _without_own(
-        self, scores: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]
-    ) -> Found:
-        """Returns the results without each query's own row, which moves behind the others."""
+    def _others(self, scores: Scores, numbers: npt.NDArray[np.int64]) -> Scores:
+        """Returns the scores with that of each query's own row moved behind the others."""
         import numpy as np
 
         if self._own is None:
-            return scores, numbers
+            return scores
         order = np.argsort(numbers == self._own[:, None], axis=1, kind="stable")
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
+        return np.take_along_axis(scores, order, 1)
 
 
 def _numbers(exclude: npt.NDArray[np.int64], queries: int) -> npt.NDArray[np.int64]:
