@@ -25,6 +25,9 @@ class Sites:
     Args:
         places: All places of the model.
         tokenize: Text to token ids without special tokens, for prompts that start from text.
+        idle: Sites that the model's output does not depend on. Adapters stand there as everywhere,
+            so that their files and counts are the usual ones, but are not trained: there is no
+            gradient.
 
     Attributes:
         store: The Keras layer that owns the adapters; the model has to track it.
@@ -33,10 +36,14 @@ class Sites:
     """
 
     def __init__(
-        self, places: Sequence[Place], tokenize: Callable[[str], list[int]] | None = None
+        self,
+        places: Sequence[Place],
+        tokenize: Callable[[str], list[int]] | None = None,
+        idle: Sequence[str] = (),
     ) -> None:
         self.places = list(places)
         self.tokenize = tokenize
+        self.idle = frozenset(place.key for place in self.places if place.site in idle)
         self.store = AdapterStore()
         self.ids = RowIds()
         self.attached: dict[str, AdapterSite] = {}
@@ -93,6 +100,9 @@ class Sites:
     def set_trainable(self, name: str, trainable: bool) -> None:
         """Whether an adapter's own variables are trained."""
         self.store.held[name].trainable = trainable
+        for key, layer in self.layers(name):
+            if key in self.idle:
+                layer.trainable = False
 
     def trainable(self, name: str) -> list[Any]:
         """What of an adapter is trained while it acts, each variable once."""

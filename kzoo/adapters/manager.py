@@ -241,7 +241,7 @@ class Adapters(Exchange):
         return self._model.sites.variables(name)
 
     def count(self, name: str) -> int:
-        """An adapter's trainable parameters."""
+        """An adapter's trainable parameters, those at an unused pooler too, as HF PEFT counts."""
         self._require(name)
         return sum(math.prod(v.shape) for v in self._model.sites.trainable(name))
 

@@ -66,7 +66,11 @@ class Model(keras.Model):  # type: ignore[misc]
         self.text = TextProcessor(trunk.tokenizer_json, trunk.family, spec.max_tokens)
         # In a plain object, or Keras would track (and save) the variables twice.
         self._trunk_facts = _TrunkFacts(config, list(trunk.backbone.weights))
-        self.sites = Sites(trunk.family.places(trunk.backbone), self.text.token_ids)
+        self.sites = Sites(
+            trunk.family.places(trunk.backbone),
+            self.text.token_ids,
+            idle=() if self._uses_pooler else ("pooler",),
+        )
         self.adapter_store = self.sites.store  # tracked here: Keras trains and saves what is in it
         self._manager = Adapters(self)
         self._compile_request: dict[str, Any] | None = None
@@ -116,7 +120,11 @@ class Model(keras.Model):  # type: ignore[misc]
 
     def _apply_trunk(self) -> None:
         trainable = self.spec.trunk == "trainable"
-        set_trainable(self.backbone, trainable, pooler=self.spec.head.pooling == "pooler")
+        set_trainable(self.backbone, trainable, pooler=self._uses_pooler)
+
+    @property
+    def _uses_pooler(self) -> bool:
+        return self.spec.head.pooling == "pooler"
 
     def prepare_composition(self, composition: str | Block | None) -> None:
         """Tells the text processor which virtual tokens inputs need from now on."""

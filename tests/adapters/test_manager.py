@@ -1,6 +1,7 @@
 """model.adapters: names, files, and what is refused."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -141,6 +142,27 @@ def test_inactive_adapters_are_not_trained(trained, reviews):
     assert all((a == np.asarray(b)).all() for a, b in zip(before, after, strict=True))
     moved = trained.adapters.variables("second").values()
     assert all(np.abs(np.asarray(v)).max() > 0 for v in moved)
+
+
+@pytest.mark.parametrize(
+    "spec", ["bitfit", "lora[r=2,targets=all-linear]", "adalora[targets=all-linear]"]
+)
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+def test_a_pooler_that_is_not_used_is_not_trained(tiny_classifier, reviews, spec, pooling):
+    model = tiny_classifier(spec, head={"pooling": pooling})
+    count = model.adapters.count("default")
+    before = {key: np.asarray(v) for key, v in model.adapters.variables("default").items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Gradients do not exist")
+        model.fit(*reviews, epochs=1, batch_size=8, verbose=0)
+    moved = {
+        key.rpartition(".")[0]
+        for key, v in model.adapters.variables("default").items()
+        if (np.asarray(v) != before[key]).any()
+    }
+    assert ("pooler" in moved) == (pooling == "pooler")
+    assert {"blocks.0.query", "blocks.1.ffn_output"} <= moved
+    assert model.adapters.count("default") == count  # of all its parameters, as others count
 
 
 def test_swap_keeps_compiled_functions(trained, tiny_classifier, tmp_path):
