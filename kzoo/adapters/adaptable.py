@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from kzoo.adapters.composition import Block
@@ -15,6 +16,9 @@ class Adaptable(Protocol):
     origin: str
     seed: int
     sites: Sites
+
+    def strategy_scope(self) -> AbstractContextManager[Any]:
+        """The scope of the `tf.distribute` strategy in which the model's variables are made."""
 
     def trunk_facts(self) -> dict[str, Any]:
         """Facts about the trunk beside its fingerprint, for the files of adapters."""

@@ -85,7 +85,8 @@ class Adapters(Exchange):
         self._check_new(name)
         parsed = parse_adapter(config)
         model = self._model
-        model.sites.add(name, parsed, model.seed)
+        with model.strategy_scope():
+            model.sites.add(name, parsed, model.seed)
         self._configs[name] = parsed
         try:
             self._set_active(name if activate else self._active)

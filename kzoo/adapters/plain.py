@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from kzoo.backbones.places import Place
 from kzoo.backbones.sizes import layer_sizes
 from kzoo.backbones.trunk import set_trainable
 from kzoo.errors import AdapterError
+from kzoo.training.strategy import strategy_scope
 
 
 def adapt(model: Any, seed: int = 0) -> Adapters:
@@ -97,6 +99,10 @@ class _Host:
         self.trunk_variables = list(trunk.weights)
         self.sites = Sites(places)
 
+    def strategy_scope(self) -> AbstractContextManager[Any]:
+        """The model's, if it has one."""
+        return strategy_scope(self.model)
+
     def trunk_facts(self) -> dict[str, Any]:
         """What stands in saved adapters for people to read."""
         return {"model": type(self.model).__name__}
@@ -113,7 +119,9 @@ class _Host:
         if hasattr(model, "generate_function"):
             model.generate_function = None
         if model.compiled and model.optimizer is not None:
-            model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+            with self.strategy_scope():
+                fresh = type(model.optimizer).from_config(model.optimizer.get_config())
+            model.optimizer = fresh
 
     def head_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """There is no head beside the model."""

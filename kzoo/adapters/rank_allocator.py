@@ -12,6 +12,7 @@ from kzoo.adapters.layers.adalora import AdaloraLayer
 from kzoo.adapters.manager import Adapters
 from kzoo.adapters.methods.adalora import AdaloraConfig
 from kzoo.errors import AdapterError
+from kzoo.training.strategy import replica_count, scalar, strategy_scope
 
 _FACTORS = ("lora_a", "lora_e", "lora_b")
 
@@ -63,13 +64,13 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
             raise AdapterError(
                 f"`total_step` must be more than `tinit` + `tfinal`. Received: {self._total} steps"
             )
-        self._start = self._last = int(self.model.optimizer.iterations)
+        self._start = self._last = self._done()
         self._final = False
         self._listen()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Removes triplets where it is time to."""
-        step = int(self.model.optimizer.iterations) - self._start
+        step = self._done() - self._start
         before, self._last = self._last - self._start, step + self._start
         if self._final:
             return
@@ -135,12 +136,8 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
     def _listen(self) -> None:
         config = self._config
         trained = [getattr(layer, name) for layer in self._layers for name in _FACTORS]
-        self._averages = {
-            id(v): tuple(
-                keras.Variable(np.zeros(v.shape, "float32"), trainable=False) for _ in range(2)
-            )
-            for v in trained
-        }
+        with strategy_scope(self.model):
+            self._averages = {id(v): (_zeros(v), _zeros(v)) for v in trained}
         optimizer = self.model.optimizer
         # A loss-scaling optimizer hands true gradients to the one inside.
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -149,12 +146,15 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
 
         def listening(grads: Any, trainable_variables: Any = None) -> Any:
             variables = trainable_variables or self._optimizer._trainable_variables
-            pairs = list(zip(grads, variables, strict=True))
+            heard = [
+                (gradient, variable)
+                for gradient, variable in zip(grads, variables, strict=True)
+                if id(variable) in self._averages and gradient is not None
+            ]
             done = apply(grads, trainable_variables)
-            for gradient, variable in pairs:
-                averages = self._averages.get(id(variable))
-                if averages is not None and gradient is not None:
-                    _update(averages, gradient, variable, config.beta1, config.beta2)
+            for gradient, (_, variable) in zip(_summed([g for g, _ in heard]), heard, strict=True):
+                averages = self._averages[id(variable)]
+                _update(averages, gradient, variable, config.beta1, config.beta2)
             return done
 
         self._optimizer.apply = listening
@@ -185,6 +185,9 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
         layers = acting[0][1]
         return layers[0].config, layers
 
+    def _done(self) -> int:
+        return int(scalar(self.model.optimizer.iterations))
+
     def _steps(self) -> int:
         params = self.params or {}
         steps, epochs = params.get("steps"), params.get("epochs")
@@ -194,6 +197,22 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
                 "adalora[total_step=1000]."
             )
         return int(steps) * int(epochs)
+
+
+def _zeros(like: Any) -> Any:
+    # Every replica of a `tf.distribute` strategy computes the same value.
+    zeros = np.zeros(like.shape, "float32")
+    return keras.Variable(zeros, trainable=False, aggregation="only_first_replica")
+
+
+def _summed(gradients: list[Any]) -> list[Any]:
+    """The gradients of the whole batch, of which each replica of a strategy has a part."""
+    if replica_count() == 1 or not gradients:
+        return gradients
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, gradients))
 
 
 def _update(averages: Any, gradient: Any, variable: Any, beta1: float, beta2: float) -> None:

@@ -11,11 +11,12 @@ from kzoo.distillation import checks, compile_defaults
 from kzoo.distillation.base import SampleLoss
 from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.features import OUTPUT, LastPass, Taps, layer_name
-from kzoo.distillation.reduction import per_sample_weight, replica_count
+from kzoo.distillation.reduction import per_sample_weight
 from kzoo.distillation.routing import padding_mask, select
 from kzoo.distillation.soft_targets import SoftTargetKL
 from kzoo.distillation.stock import as_distillation_loss, loss_value
 from kzoo.distillation.takes_text import TakesText
+from kzoo.training.strategy import in_strategy_scope, replica_count
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -126,6 +127,7 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
 
     # Training.
 
+    @in_strategy_scope
     def compile(
         self,
         optimizer: Any = None,

@@ -84,10 +84,3 @@ def per_sample_weight(sample_weight: Any, y_pred: Any) -> Any:
     for _ in range(len(y_pred.shape) - 2):
         sample_weight = ops.expand_dims(sample_weight, axis=-1)
     return sample_weight
-
-
-def replica_count() -> int:
-    """How many replicas share a batch; Keras divides each replica's loss by it."""
-    import tensorflow as tf
-
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)

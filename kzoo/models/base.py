@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from kzoo.errors import InputError, WeightsError
 from kzoo.models.inputs import Rows, rows_of
 from kzoo.models.spec import ModelSpec
 from kzoo.training.batches import batches, is_text_dataset, streamed
+from kzoo.training.strategy import in_strategy_scope, strategy_scope
 
 
 class Model(keras.Model):  # type: ignore[misc]
@@ -98,6 +100,10 @@ class Model(keras.Model):  # type: ignore[misc]
         """The trunk's own variables, in the order in which they were built."""
         return list(self._trunk_facts.variables)
 
+    def strategy_scope(self) -> AbstractContextManager[Any]:
+        """The scope of the `tf.distribute` strategy under which the model was made, if any."""
+        return strategy_scope(self)
+
     def trunk_facts(self) -> dict[str, Any]:
         """What stands about the trunk in saved adapters."""
         return {
@@ -135,6 +141,7 @@ class Model(keras.Model):  # type: ignore[misc]
             longest = table - used
         self.text.use_prompts(prompts_of(self.sites, composition), longest)
 
+    @in_strategy_scope
     def adapters_changed(self) -> None:
         """Drops compiled functions, which would answer for the old graph, and the optimizer."""
         self.train_function = None
@@ -167,7 +174,8 @@ class Model(keras.Model):  # type: ignore[misc]
         ids = None
         if isinstance(inputs, Mapping) and ROW_INPUT in inputs:
             inputs = dict(inputs)
-            ids = inputs.pop(ROW_INPUT)
+            # Before training on several replicas Keras calls the model on a mean of their inputs.
+            ids = keras.ops.cast(inputs.pop(ROW_INPUT), "int32")
         if isinstance(active, Parallel):
             inputs, ids = every_child(active, inputs)
         elif isinstance(active, PerRow) and ids is None:

@@ -23,6 +23,7 @@ from kzoo.seeds import derive_seed
 from kzoo.training.batches import is_text_dataset
 from kzoo.training.optimizer import default_optimizer
 from kzoo.training.schedule import WarmupLinearDecay
+from kzoo.training.strategy import in_strategy_scope
 from kzoo.training.xla import resolve_jit
 
 _OPEN = 2  # outputs of a head whose classes are not known yet
@@ -87,6 +88,7 @@ class TextClassifier(Model):
             )
         self._set_classes(len(labels), labels)
 
+    @in_strategy_scope
     def _set_classes(self, num_classes: int, labels: tuple[str, ...] | None) -> None:
         if num_classes != self.head.units:
             self.head.resize(num_classes)
@@ -140,6 +142,7 @@ class TextClassifier(Model):
 
     # --- Keras -----------------------------------------------------------------------------
 
+    @in_strategy_scope
     def compile(
         self,
         optimizer: Any = None,

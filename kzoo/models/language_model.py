@@ -21,6 +21,7 @@ from kzoo.models.spec import ModelSpec
 from kzoo.training.batches import batches
 from kzoo.training.optimizer import default_optimizer
 from kzoo.training.schedule import WarmupLinearDecay
+from kzoo.training.strategy import in_strategy_scope
 from kzoo.training.xla import resolve_jit
 
 
@@ -121,6 +122,7 @@ class LanguageModel(Model):
             targets=rows.targets,
         )
 
+    @in_strategy_scope
     def compile(
         self,
         optimizer: Any = None,

@@ -21,6 +21,7 @@ from kzoo.runs.environment import environment
 from kzoo.runs.plan import Plan
 from kzoo.runs.recording import Recorder
 from kzoo.runs.saving import save_for_use
+from kzoo.training.strategy import scalar
 
 
 @dataclass
@@ -102,7 +103,7 @@ def fit(plan: Plan, trainee: Trainee, callbacks: Sequence[Any], restored: bool) 
 
 def _replay(plan: Plan, trainee: Trainee, best: BestEpoch) -> int:
     """Brings metrics and best model in line with the checkpoint; returns its epoch."""
-    done = int(trainee.fitted.optimizer.iterations) // plan.steps
+    done = int(scalar(trainee.fitted.optimizer.iterations)) // plan.steps
     for row in metrics_log.keep_epochs(plan.folder.metrics, done):
         best.see(row["epoch"], row)
     if best.epoch == done:  # a crash may have come between checkpoint and best model

@@ -12,6 +12,7 @@ from kzoo.runs import metrics_log
 from kzoo.runs.best_epoch import BestEpoch
 from kzoo.runs.folder import RunFolder
 from kzoo.runs.saving import save_atomically, save_for_use, uncompiled
+from kzoo.training.strategy import scalar
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -59,7 +60,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _checkpoint(self) -> None:
         optimizer = self.model.optimizer
-        current = float(optimizer.learning_rate)
+        current = scalar(optimizer.learning_rate)
         optimizer.learning_rate = self.peak
         # A student's own optimizer never ran; the Distiller's did.
         inner = nullcontext() if self.product is self.model else uncompiled(self.product)

@@ -6,8 +6,38 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from kzoo.training.strategy import replica_count
+
 if TYPE_CHECKING:
     from kzoo.models.spec import TrainingSpec
+
+
+class _ClipsTheSum:
+    """Clips the gradient of the whole batch, where replicas of a strategy have a part each.
+
+    Keras clips each replica's part and then adds them up, which is another step than on one device
+    (tensorflow issue 33929).
+    """
+
+    def _clip_gradients(self, grads: list[Any]) -> Any:
+        return super()._clip_gradients(grads) if replica_count() == 1 else grads  # type: ignore[misc]
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        summed = super()._all_reduce_sum_gradients(grads_and_vars)  # type: ignore[misc]
+        if replica_count() == 1 or not summed:
+            return summed
+        clipped = super()._clip_gradients([gradient for gradient, _ in summed])  # type: ignore[misc]
+        return list(zip(clipped, (variable for _, variable in summed), strict=True))
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class Adam(_ClipsTheSum, keras.optimizers.Adam):  # type: ignore[misc]
+    """`keras.optimizers.Adam`, whose clipping does not depend on the number of replicas."""
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class AdamW(_ClipsTheSum, keras.optimizers.AdamW):  # type: ignore[misc]
+    """`keras.optimizers.AdamW`, whose clipping does not depend on the number of replicas."""
 
 
 def default_optimizer(training: TrainingSpec, learning_rate: float | None = None) -> Any:
@@ -22,7 +52,7 @@ def default_optimizer(training: TrainingSpec, learning_rate: float | None = None
         "global_clipnorm": training.clip_norm,
     }
     if not training.weight_decay:
-        return keras.optimizers.Adam(**options)
-    optimizer = keras.optimizers.AdamW(weight_decay=training.weight_decay, **options)
+        return Adam(**options)
+    optimizer = AdamW(weight_decay=training.weight_decay, **options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer

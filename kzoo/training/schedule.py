@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from kzoo.training.strategy import scalar
+
 
 class WarmupLinearDecay(keras.callbacks.Callback):  # type: ignore[misc]
     """Raises the learning rate linearly to its value, then lowers it linearly to zero.
@@ -26,7 +28,7 @@ class WarmupLinearDecay(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Reads the peak rate and the number of steps."""
-        self.peak = float(self.model.optimizer.learning_rate)
+        self.peak = scalar(self.model.optimizer.learning_rate)
         epochs, steps = self.params.get("epochs"), self.params.get("steps")
         self.steps = steps or 0  # 0: a stream of unknown length, stay constant
         self.total = (epochs or 0) * self.steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kzoo.training.strategy import replica_count
+
 
 def resolve_jit(jit_compile: bool | str) -> bool:
     """Turns `"auto"` into a decision.
@@ -17,8 +19,8 @@ def resolve_jit(jit_compile: bool | str) -> bool:
     """
     if jit_compile != "auto":
         return bool(jit_compile)
+    if replica_count() > 1:
+        return False
     import tensorflow as tf
 
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        return False
     return any(device.device_type != "CPU" for device in tf.config.list_logical_devices())

@@ -283,38 +283,6 @@ def test_saved_student_stands_alone(tmp_path):
     np.testing.assert_array_equal(student.predict(x, verbose=0), distiller.predict(x, verbose=0))
 
 
-def test_two_replicas_give_the_same_losses():
-    """Needs two logical CPU devices, hence a process of its own."""
-    code = """
-import numpy as np, tensorflow as tf, keras, sys
-sys.path.insert(0, {here!r})
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-from distillation_toys import dense, data, cross_entropy
-from kzoo.distillation import Distiller, HiddenMSE, SoftTargetKL
-x, y, w = data(32)
-def run():
-    d = Distiller(dense(8, "t", 1), dense(4, "s", 2, l2=0.1),
-                  [SoftTargetKL(), HiddenMSE("hidden", "hidden")])
-    d.compile(keras.optimizers.SGD(0.1), cross_entropy(), jit_compile=False)
-    return d.fit(x, y, sample_weight=w, epochs=2, batch_size=16, shuffle=False, verbose=0).history
-one = run()
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    two = run()
-for name in one:
-    np.testing.assert_allclose(one[name], two[name], rtol=1e-5, err_msg=name)
-"""
-    import pathlib
-    import subprocess
-    import sys
-
-    here = str(pathlib.Path(__file__).parent)
-    done = subprocess.run(
-        [sys.executable, "-c", code.format(here=here)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 def test_bad_arguments_are_named():
     teacher, student = dense(8, "t", 1), dense(4, "s", 2)
     x, y, _ = data()

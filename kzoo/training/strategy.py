@@ -1,0 +1,51 @@
+"""Training under `tf.distribute`, also where the caller has left the strategy's scope.
+
+A model belongs to the strategy under which it was made. Keras enters its scope where it makes
+variables itself; kzoo makes some later (an adapter, a head whose classes `fit` counts, an optimizer
+after a switch), and those must belong there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def strategy_scope(model: Any) -> AbstractContextManager[Any]:
+    """The scope of the strategy under which a Keras model was made.
+
+    Args:
+        model: A Keras model; a layer that is none has no strategy.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    return nullcontext() if strategy is None else strategy.scope()  # type: ignore[no-any-return]
+
+
+def in_strategy_scope(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Runs a method of a Keras model in the model's `strategy_scope`."""
+
+    @wraps(method)
+    def scoped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with strategy_scope(args[0]):
+            return method(*args, **kwargs)
+
+    return scoped
+
+
+def replica_count() -> int:
+    """How many replicas share a batch; Keras divides each replica's loss by it."""
+    import tensorflow as tf
+
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def scalar(variable: Any) -> float:
+    """The value of a scalar variable; `float()` refuses one that several replicas have."""
+    return float(np.asarray(variable))
