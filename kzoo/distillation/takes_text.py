@@ -7,6 +7,7 @@ from typing import Any
 from kzoo.distillation import text
 from kzoo.distillation.checks import align_labels
 from kzoo.distillation.errors import DistillationError
+from kzoo.training.orders import first_pass
 
 
 class TakesText:
@@ -63,7 +64,8 @@ class TakesText:
                     f"`validation_split`: received {validation_split}; raw text is not split "
                     "here. Pass `validation_data`."
                 )
-            x = self._batches(x, y, sample_weight, batch_size, shuffle)
+            first = first_pass(self, kwargs.get("initial_epoch", 0))
+            x = self._batches(x, y, sample_weight, batch_size, shuffle, first)
             y = sample_weight = batch_size = None
             shuffle = False  # done by then
         # After the training data, which are what the student may learn its labels from.
@@ -134,10 +136,18 @@ class TakesText:
         return able and text.is_text(x)
 
     def _batches(
-        self, x: Any, y: Any, sample_weight: Any, batch_size: int | None, shuffle: bool
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        shuffle: bool,
+        first_epoch: int = 0,
     ) -> Any:
         align_labels(self.teacher, self.student)
-        return text.prepare(self.teacher, self.student, x, y, sample_weight, batch_size, shuffle)
+        return text.prepare(
+            self.teacher, self.student, x, y, sample_weight, batch_size, shuffle, first_epoch
+        )
 
     def _validation_data(self, data: Any, batch_size: int | None) -> Any:
         parts = data if isinstance(data, tuple) and 1 < len(data) <= 3 else (data,)

@@ -2,7 +2,8 @@
 
 Relies on what a `kzoo.Model` offers, without importing it: `model.text.fingerprint`,
 `model.text.encode(rows) -> dict of arrays (n, length)`, and `model.prepare(x, y, sample_weight,
-batch_size=..., shuffle=...) -> tf.data.Dataset`, which keeps the rows' order unless it shuffles.
+batch_size=..., shuffle=..., first_epoch=...) -> tf.data.Dataset`, which keeps the rows' order
+unless it shuffles.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from kzoo.backbones.text import check_rows
 from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.routing import known_keys
+from kzoo.training.orders import epoch_generators
 
 
 def is_text(x: Any) -> bool:
@@ -50,6 +52,7 @@ def prepare(
     sample_weight: Any = None,
     batch_size: int | None = None,
     shuffle: bool = False,
+    first_epoch: int = 0,
     seed: int = 0,
 ) -> Any:
     """Batches of token ids for both models out of raw text.
@@ -66,19 +69,21 @@ def prepare(
         sample_weight: one float per text. Defaults to `None`.
         batch_size: texts per batch. Defaults to `None` (the student's own choice).
         shuffle: whether the order changes each epoch. Defaults to `False`.
+        first_epoch: number of the first order, where training is resumed. Defaults to 0.
         seed: of that order when both models encode. Defaults to 0.
 
     Returns:
         `tf.data.Dataset` of `(dict, int labels[, weights])`.
     """
+    orders = epoch_generators(seed, first_epoch) if shuffle else None
     host = student if takes_text(student) else teacher
     size = {} if batch_size is None else {"batch_size": batch_size}
     both = takes_text(student) and takes_text(teacher)
     if both and student.text.fingerprint != teacher.text.fingerprint:
-        return _encode_twice(teacher, student, x, (y, sample_weight), size, shuffle, seed)
-    batches = host.prepare(x, y, sample_weight, shuffle=shuffle, **size)
+        return _encode_twice(teacher, student, x, (y, sample_weight), size, orders)
+    batches = host.prepare(x, y, sample_weight, shuffle=shuffle, first_epoch=first_epoch, **size)
     if both and not _holds_inputs_of(teacher, batches):
-        return _encode_twice(teacher, student, x, (y, sample_weight), size, shuffle, seed)
+        return _encode_twice(teacher, student, x, (y, sample_weight), size, orders)
     return batches
 
 
@@ -95,8 +100,7 @@ def _encode_twice(
     x: Any,
     columns: tuple[Any, Any],
     size: dict[str, int],
-    shuffle: bool,
-    seed: int,
+    orders: Iterator[np.random.Generator] | None,
 ) -> Any:
     import tensorflow as tf
 
@@ -113,7 +117,6 @@ def _encode_twice(
             f"`x`: {len(rows)} texts gave {len(others[0])} labels; a dataset must yield the same "
             "rows in the same order each time (shuffle with `fit(shuffle=True)`)."
         )
-    random = np.random.default_rng(seed)  # outside: the order differs from epoch to epoch
 
     def batch_of(order: Any) -> tuple[Any, ...]:
         texts = [rows[i] for i in order]
@@ -125,7 +128,7 @@ def _encode_twice(
         return (inputs, *(column[order] for column in others))
 
     def batches() -> Iterator[tuple[Any, ...]]:
-        order = random.permutation(len(rows)) if shuffle else np.arange(len(rows))
+        order = np.arange(len(rows)) if orders is None else next(orders).permutation(len(rows))
         for start in range(0, len(rows), batch_size):
             yield batch_of(order[start : start + batch_size])
 

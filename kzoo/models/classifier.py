@@ -22,6 +22,7 @@ from kzoo.models.spec import ModelSpec
 from kzoo.seeds import derive_seed
 from kzoo.training.batches import is_text_dataset
 from kzoo.training.optimizer import default_optimizer
+from kzoo.training.orders import first_pass
 from kzoo.training.schedule import WarmupLinearDecay
 from kzoo.training.strategy import in_strategy_scope
 from kzoo.training.xla import resolve_jit
@@ -246,12 +247,12 @@ class TextClassifier(Model):
             if class_weight is not None and self.labels is not None:
                 ids = {label: i for i, label in enumerate(self.labels)}
                 class_weight = {ids.get(key, key): w for key, w in class_weight.items()}
-            first_epoch = kwargs.get("initial_epoch", 0)
+            first = first_pass(self, kwargs.get("initial_epoch", 0))
             if not self.compiled:
                 self.compile()
             names = kwargs.pop("adapter_names", None)
             options = {"few_shapes": self.jit_compile, "adapter_names": names}
-            x = self.prepare(x, y, sample_weight, batch_size, shuffle, first_epoch, **options)
+            x = self.prepare(x, y, sample_weight, batch_size, shuffle, first, **options)
             y = sample_weight = batch_size = None
             validation_split = 0.0
             shuffle = False  # done; Keras would warn that it cannot

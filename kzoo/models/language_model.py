@@ -20,6 +20,7 @@ from kzoo.models.language_rows import LanguageRows
 from kzoo.models.spec import ModelSpec
 from kzoo.training.batches import batches
 from kzoo.training.optimizer import default_optimizer
+from kzoo.training.orders import first_pass
 from kzoo.training.schedule import WarmupLinearDecay
 from kzoo.training.strategy import in_strategy_scope
 from kzoo.training.xla import resolve_jit
@@ -209,7 +210,7 @@ class LanguageModel(Model):
             self.compile()
         names = kwargs.pop("adapter_names", None)
         if self.is_text(x):
-            first = kwargs.get("initial_epoch", 0)
+            first = first_pass(self, kwargs.get("initial_epoch", 0))
             options = {"few_shapes": self.jit_compile, "adapter_names": names}
             x = self.prepare(x, y, sample_weight, batch_size, shuffle, first, **options)
             y = sample_weight = batch_size = None

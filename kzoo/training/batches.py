@@ -17,6 +17,7 @@ from kzoo.training.buckets import (
     ordered_batches,
     shuffled_batches,
 )
+from kzoo.training.orders import epoch_generators
 
 _STREAM_BUCKETS = (16, 32, 64, 128, 256, 512)  # for text whose lengths are not known beforehand
 
@@ -64,15 +65,12 @@ def batches(
     target_buckets = every_length(valued.lengths, text.max_tokens)
     if few_shapes:  # every pair of two lengths is a shape
         target_buckets = choose_buckets(valued.lengths, text.max_tokens, most=2)
-    epoch = first_epoch
+    generators = epoch_generators(seed, first_epoch)
     further = dict(by_row or {})
 
     def generate() -> Iterator[Any]:
-        nonlocal epoch
         if shuffle:
-            rng = np.random.default_rng((seed, epoch))
-            plan = shuffled_batches(encoded.lengths, buckets, batch_size, rng)
-            epoch += 1
+            plan = shuffled_batches(encoded.lengths, buckets, batch_size, next(generators))
         else:
             plan = ordered_batches(encoded.lengths, buckets, batch_size, order)
         for rows, length in plan:

@@ -85,7 +85,9 @@ class FakeZooModel(keras.Model):
     def set_labels(self, labels):
         self.labels = labels
 
-    def prepare(self, x=None, y=None, sample_weight=None, batch_size=32, shuffle=False):
+    def prepare(
+        self, x=None, y=None, sample_weight=None, batch_size=32, shuffle=False, first_epoch=0
+    ):
         if hasattr(x, "inputs"):
             x, y = x.inputs, x.labels
         if isinstance(x, tf.data.Dataset):

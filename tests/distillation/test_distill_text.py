@@ -118,6 +118,27 @@ def test_two_tokenisers_shuffle_texts_and_labels_together():
     assert orders[0] != orders[1] != list(range(8))
     again = prepare(teacher, student, TEXTS, LABELS, weights, batch_size=3, shuffle=True, seed=1)
     assert [int(w) for _, _, ws in again.as_numpy_iterator() for w in ws] == orders[0]
+    options = {"batch_size": 3, "shuffle": True, "first_epoch": 1, "seed": 1}
+    later = prepare(teacher, student, TEXTS, LABELS, weights, **options)
+    assert [int(w) for _, _, ws in later.as_numpy_iterator() for w in ws] == orders[1]
+
+
+def test_training_that_goes_on_has_the_orders_of_one_that_was_not_interrupted(
+    tiny_classifier, reviews
+):
+    def distiller():
+        teacher, student = (
+            tiny_classifier(labels=("neg", "pos"), head={"dropout": 0.0}, trunk_seed=seed)
+            for seed in (1, 2)
+        )
+        return Distiller(teacher, student).compile("sgd")
+
+    options = {"batch_size": 3, "verbose": 0}
+    whole = distiller().fit(*reviews, epochs=2, **options).history["loss"]
+    parted = distiller()
+    first = parted.fit(*reviews, epochs=1, **options).history["loss"]
+    second = parted.fit(*reviews, epochs=2, initial_epoch=1, **options).history["loss"]
+    np.testing.assert_allclose([*first, *second], whole, rtol=1e-6)
 
 
 def test_a_recipe_gives_the_training_defaults():

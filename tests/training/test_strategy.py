@@ -16,7 +16,7 @@ CHECKS = re.findall(r"@check\ndef (\w+)", SCRIPT.read_text(encoding="utf-8"))
 @pytest.fixture(scope="module")
 def report():
     tests = SCRIPT.parents[1]
-    paths = [str(path) for path in (tests.parent, tests, tests / "distillation")]
+    paths = [str(path) for path in (tests.parent, tests, tests / "distillation", tests / "runs")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, str(SCRIPT)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

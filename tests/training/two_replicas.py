@@ -11,14 +11,17 @@ import sys
 import tempfile
 import traceback
 from contextlib import nullcontext
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from distillation_toys import cross_entropy, data, dense
+from runs_toys import write_dataset, write_recipe, write_trunk
 from tiny import NEGATIVE, POSITIVE, make_tiny_trunk
 
 import kzoo
+from kzoo import runs
 from kzoo.adapters import RankAllocator
 from kzoo.models.classifier import TextClassifier
 from kzoo.models.spec import ModelSpec
@@ -55,7 +58,7 @@ def recipe_defaults(scope):
     """String labels, classes that `fit` counts, the recipe's optimizer and schedule."""
     with scope():
         model = make("lora")
-    return outcome(model, train(model))
+    return outcome(model, train(model, shuffle=True))
 
 
 @check
@@ -168,7 +171,7 @@ def seq2seq(scope):
 def _generation(scope, make_generator, pairs):
     with scope():
         model = make_generator(adapter="lora")
-    fit = model.fit(pairs * 8, epochs=2, batch_size=8, shuffle=False, verbose=0)
+    fit = model.fit(pairs * 8, epochs=2, batch_size=8, verbose=0)
     written = model.generate([first for first, _ in pairs], max_new_tokens=4)
     return [*fit.history.values(), [ord(letter) for letter in "|".join(written)]]
 
@@ -190,7 +193,31 @@ def distiller_on_text(scope):
         teacher, student = make(), make("lora")
         teacher.set_labels(["neg", "pos"])
         distiller = kzoo.Distiller(teacher, student)
-    return [train(distiller), student.predict(TEXTS, verbose=0)]
+    return [train(distiller, shuffle=True), student.predict(TEXTS, verbose=0)]
+
+
+@check
+def whole_run(scope):
+    """A run folder, interrupted and gone on with: its metrics, its test scores."""
+
+    def interrupt(epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    stop = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
+    with tempfile.TemporaryDirectory() as name, scope():
+        folder = Path(name)
+        more = {"adapter": "lora", "head": {"dropout": 0}}
+        recipe = write_recipe(folder / "recipe.yaml", write_trunk(folder / "trunk"), **more)
+        data, out = write_dataset(folder / "data"), folder / "run"
+        try:
+            runs.train(recipe, data, out, runs.TrainOptions(epochs=2), callbacks=[stop])
+        except KeyboardInterrupt:
+            report = runs.train(recipe, data, out, runs.TrainOptions(resume=True))
+        history = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == [1, 2]
+    losses = [[row["loss"], row["val_loss"]] for row in history]
+    return [*losses, [report["scores"]["test"][key] for key in ("loss", "macro_f1")]]
 
 
 def difference(one, two):
