@@ -19,6 +19,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -166,12 +167,16 @@ def read(log: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 
 def markdown(runs: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table, a row per method: means and standard deviations over the seeds."""
+    """A Markdown table, a row per method: means and standard deviations over the seeds.
+
+    How many seeds stands in a column of its own where they are not the same everywhere.
+    """
     datasets = [name for name in DATASETS if any(run["dataset"] == name for run in runs)]
     scores = [f"{name}: accuracy; {'F1' if name == 'mrpc' else 'macro-F1'}" for name in datasets]
     per_dataset = " / ".join(datasets)
-    titles = ["method", "parameters", "adapter file", *scores,
-              f"CPU s an epoch: {per_dataset}", f"seeds: {per_dataset}"]  # fmt: skip
+    uneven = len(set(Counter((run["dataset"], run["method"]) for run in runs).values())) > 1
+    titles = ["method", "parameters", "adapter file", *scores, f"CPU s an epoch: {per_dataset}"]
+    titles += [f"seeds: {per_dataset}"] if uneven else []
     lines = [_row(titles), _row(["---", "---:", "---:", *[":---:"] * (len(titles) - 3)])]
     for method in METHODS:
         several = [
@@ -188,7 +193,8 @@ def markdown(runs: Sequence[dict[str, Any]]) -> str:
             cells.append("; ".join(both) if found else "-")
         times = [[run["cpu_seconds"] for run in found] for found in several]
         cells.append(" / ".join(f"{statistics.median(one):.0f}" if one else "-" for one in times))
-        cells.append(" / ".join(str(len(found)) for found in several))
+        if uneven:
+            cells.append(" / ".join(str(len(found)) for found in several))
         lines.append(_row(cells))
     return "\n".join(lines)
 

@@ -47,6 +47,8 @@ def test_table_of_what_is_done(tmp_path, capsys):
     assert ia3 == "| ia3 | 1,000 | 4 kB | 80.0; 90.0 | - | 9 / - | 1 / 0 |"
     options = ["--data", "nowhere", "--log", str(log), "--dataset", "mrpc", "--method", "ia3"]
     peft_methods.main([*options, "--seeds", "1"])  # done already: no data are looked for
+    assert "seeds" in titles
+    assert capsys.readouterr().out.splitlines()[0].endswith("| CPU s an epoch: mrpc |")
 
 
 def test_every_configuration_is_one():
