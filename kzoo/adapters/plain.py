@@ -15,7 +15,7 @@ from kzoo.backbones.places import Place
 from kzoo.backbones.sizes import layer_sizes
 from kzoo.backbones.trunk import set_trainable
 from kzoo.errors import AdapterError
-from kzoo.training.strategy import strategy_scope
+from kzoo.strategy import strategy_scope
 
 
 def adapt(model: Any, seed: int = 0) -> Adapters:

@@ -12,7 +12,7 @@ from kzoo.adapters.layers.adalora import AdaloraLayer
 from kzoo.adapters.manager import Adapters
 from kzoo.adapters.methods.adalora import AdaloraConfig
 from kzoo.errors import AdapterError
-from kzoo.training.strategy import replica_count, scalar, strategy_scope
+from kzoo.strategy import replica_count, scalar, strategy_scope
 
 _FACTORS = ("lora_a", "lora_e", "lora_b")
 

@@ -16,7 +16,7 @@ from kzoo.distillation.routing import padding_mask, select
 from kzoo.distillation.soft_targets import SoftTargetKL
 from kzoo.distillation.stock import as_distillation_loss, loss_value
 from kzoo.distillation.takes_text import TakesText
-from kzoo.training.strategy import in_strategy_scope, replica_count
+from kzoo.strategy import in_strategy_scope, replica_count
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -24,8 +24,8 @@ from kzoo.backbones.trunk import build, config_of, seed_dropout, set_trainable
 from kzoo.errors import InputError, WeightsError
 from kzoo.models.inputs import Rows, rows_of
 from kzoo.models.spec import ModelSpec
+from kzoo.strategy import in_strategy_scope, strategy_scope
 from kzoo.training.batches import batches, is_text_dataset, streamed
-from kzoo.training.strategy import in_strategy_scope, strategy_scope
 
 
 class Model(keras.Model):  # type: ignore[misc]

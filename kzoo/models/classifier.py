@@ -20,11 +20,11 @@ from kzoo.models.labels import find_labels, to_ids
 from kzoo.models.pooling import pooled
 from kzoo.models.spec import ModelSpec
 from kzoo.seeds import derive_seed
+from kzoo.strategy import in_strategy_scope
 from kzoo.training.batches import is_text_dataset
 from kzoo.training.optimizer import default_optimizer
 from kzoo.training.orders import first_pass
 from kzoo.training.schedule import WarmupLinearDecay
-from kzoo.training.strategy import in_strategy_scope
 from kzoo.training.xla import resolve_jit
 
 _OPEN = 2  # outputs of a head whose classes are not known yet

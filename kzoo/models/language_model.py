@@ -18,11 +18,11 @@ from kzoo.models.base import Model
 from kzoo.models.decoding import CachedDecoding, end_token
 from kzoo.models.language_rows import LanguageRows
 from kzoo.models.spec import ModelSpec
+from kzoo.strategy import in_strategy_scope
 from kzoo.training.batches import batches
 from kzoo.training.optimizer import default_optimizer
 from kzoo.training.orders import first_pass
 from kzoo.training.schedule import WarmupLinearDecay
-from kzoo.training.strategy import in_strategy_scope
 from kzoo.training.xla import resolve_jit
 
 

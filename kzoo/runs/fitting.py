@@ -21,7 +21,7 @@ from kzoo.runs.environment import environment
 from kzoo.runs.plan import Plan
 from kzoo.runs.recording import Recorder
 from kzoo.runs.saving import save_for_use
-from kzoo.training.strategy import scalar
+from kzoo.strategy import scalar
 
 
 @dataclass

@@ -12,7 +12,7 @@ from kzoo.runs import metrics_log
 from kzoo.runs.best_epoch import BestEpoch
 from kzoo.runs.folder import RunFolder
 from kzoo.runs.saving import save_atomically, save_for_use, uncompiled
-from kzoo.training.strategy import scalar
+from kzoo.strategy import scalar
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]

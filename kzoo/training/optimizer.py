@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from kzoo.training.strategy import replica_count
+from kzoo.strategy import replica_count
 
 if TYPE_CHECKING:
     from kzoo.models.spec import TrainingSpec

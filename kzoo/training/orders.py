@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.training.strategy import strategy_scope
+from kzoo.strategy import strategy_scope
 
 
 def epoch_generators(seed: int, first_epoch: int = 0) -> Iterator[np.random.Generator]:

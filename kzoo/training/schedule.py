@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kzoo.training.strategy import scalar
+from kzoo.strategy import scalar
 
 
 class WarmupLinearDecay(keras.callbacks.Callback):  # type: ignore[misc]

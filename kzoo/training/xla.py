@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kzoo.training.strategy import replica_count
+from kzoo.strategy import replica_count
 
 
 def resolve_jit(jit_compile: bool | str) -> bool:
