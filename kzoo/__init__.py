@@ -8,14 +8,20 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from kzoo import saving
+
 __version__ = "0.1.0"
 
 _WHERE = {
     "list": "kzoo.zoo.catalogue:list_recipes",
     "info": "kzoo.zoo.catalogue:info",
     "load": "kzoo.zoo.loading:load",
-    "adapt": "kzoo.adapters.plain:adapt",
-    "Model": "kzoo.models.base:Model",
+    "adapt": "kzoo.adapters.adapted:adapt",
+    "Trunk": "kzoo.trunk.layer:Trunk",
+    "TextInput": "kzoo.reads.text:TextInput",
+    "ImageInput": "kzoo.reads.images:ImageInput",
+    "ArrayInput": "kzoo.reads.arrays:ArrayInput",
+    "Model": "kzoo.models.model:Model",
     "TextClassifier": "kzoo.models.classifier:TextClassifier",
     "TextGenerator": "kzoo.models.generator:TextGenerator",
     "Seq2SeqGenerator": "kzoo.models.seq2seq:Seq2SeqGenerator",
@@ -31,7 +37,10 @@ _PACKAGES = (
     "backbones",
     "datasets",
     "distillation",
+    "fusion",
+    "heads",
     "metrics",
+    "reads",
     "retrieval",
     "runs",
     "training",
@@ -39,6 +48,9 @@ _PACKAGES = (
 )
 
 __all__ = [*_WHERE, *_PACKAGES]
+
+
+saving.install()
 
 
 def __getattr__(name: str) -> Any:

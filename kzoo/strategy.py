@@ -28,6 +28,13 @@ def strategy_scope(model: Any) -> AbstractContextManager[Any]:
     return nullcontext() if strategy is None else strategy.scope()  # type: ignore[no-any-return]
 
 
+def current_strategy() -> Any:
+    """The strategy whose scope is open, or None."""
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
+
+
 def in_strategy_scope(method: Callable[_P, _R]) -> Callable[_P, _R]:
     """Runs a method of a Keras model in the model's `strategy_scope`."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
-from tiny import NEGATIVE, POSITIVE, make_tiny_trunk
+from tiny import NEGATIVE, POSITIVE, make_model, make_tiny_trunk
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -24,12 +24,10 @@ def tiny_trunk():
 def tiny_classifier():
     """Builds tiny classifiers: `tiny_classifier(adapter=None, trunk_seed=0, **spec)`."""
     from kzoo.models.classifier import TextClassifier
-    from kzoo.models.spec import ModelSpec
 
     def make(adapter=None, trunk_seed=0, num_layers=2, dropout=0.1, **spec):
         trunk = make_tiny_trunk(trunk_seed, num_layers, dropout)
-        spec = {"recipe": "tiny", "max_tokens": 32, **spec}
-        model = TextClassifier(trunk, ModelSpec(**spec))
+        model = make_model(TextClassifier, trunk, **{"max_tokens": 32, **spec})
         if adapter is not None:
             model.adapters.add("default", adapter)
         return model

@@ -23,7 +23,7 @@ def make_tiny_trunk(seed: int = 0, num_layers: int = 2, dropout: float = 0.1):
 
     from kzoo.backbones.architecture import Architecture
     from kzoo.backbones.families import FAMILIES
-    from kzoo.backbones.loading import Trunk
+    from kzoo.backbones.loading import Pretrained
     from kzoo.backbones.tokenizer import _wordpiece
 
     vocabulary = tiny_vocabulary()
@@ -42,9 +42,25 @@ def make_tiny_trunk(seed: int = 0, num_layers: int = 2, dropout: float = 0.1):
     architecture = Architecture()
     architecture.apply(backbone, FAMILIES["bert"])
     ids = {token: i for i, token in enumerate(vocabulary)}
-    return Trunk(
+    return Pretrained(
         backbone, FAMILIES["bert"], architecture, _wordpiece(ids, True, None, True), "tiny"
     )
+
+
+def make_model(cls, pretrained, recipe="tiny", **spec):
+    """A kzoo model of a class on a pretrained part, from what a test wants to say of it.
+
+    `head=`, `training=`: dicts; `max_tokens`, `seed`, `trunk="trainable"`: of the trunk;
+    `num_classes`, `labels`, `normalize`: of the head.
+    """
+    from kzoo.trunk.layer import Trunk
+
+    head = dict(spec.pop("head", {}))
+    head |= {key: spec.pop(key) for key in ("num_classes", "labels", "normalize") if key in spec}
+    training = spec.pop("training", None)
+    frozen = spec.pop("trunk", "frozen") == "frozen"
+    trunk = Trunk(pretrained, frozen=frozen, name="trunk", **spec)
+    return cls.on(trunk, head, training=training, name=recipe)
 
 
 POSITIVE = ["good film", "great movie", "a nice cat", "the good dog is great", "nice and good"]

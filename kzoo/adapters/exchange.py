@@ -47,7 +47,7 @@ class Exchange:
             raise AdapterError(
                 f"`path` {str(path)!r} exists and is no adapter folder; choose another."
             )
-        head, head_variables = self._model.head_state() if with_head else (None, {})
+        head, head_variables = self._model.head_state(name) if with_head else (None, {})
         write_adapter(
             target,
             AdapterFile(
@@ -90,7 +90,7 @@ class Exchange:
             # The head last of what can fail: it may take on the file's classes.
             self._check(content, name, path)
             if with_head and content.head is not None:
-                self._model.accept_head(content.head)
+                self._model.accept_head(content.head, name)
             self._assign(content, name, path, with_head)
         except BaseException:
             self.delete(name)
@@ -125,7 +125,7 @@ class Exchange:
             )
         self._check(content, name, path)
         if with_head and content.head is not None:
-            facts, _ = self._model.head_state()
+            facts, _ = self._model.head_state(name)
             if facts != content.head:
                 raise AdapterError(
                     f"The head in {str(path)!r} has other classes or pooling than this model. "
@@ -150,7 +150,7 @@ class Exchange:
 
     def _assign(self, content: AdapterFile, name: str, path: str | Path, with_head: bool) -> None:
         if with_head and content.head is not None:
-            _, head = self._model.head_state()
+            _, head = self._model.head_state(name)
             shapes = {key: tuple(v.shape) for key, v in head.items()}
             check_tensors(content.head_tensors, shapes, f"the head in {str(path)!r}")
             for key, variable in head.items():

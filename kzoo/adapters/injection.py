@@ -16,6 +16,7 @@ from kzoo.adapters.rows import RowIds
 from kzoo.adapters.site import AdapterSite
 from kzoo.adapters.store import AdapterStore
 from kzoo.backbones.places import Place
+from kzoo.keras_internals import every_layer, trained_variables
 from kzoo.seeds import derive_seed
 
 
@@ -28,6 +29,7 @@ class Sites:
         idle: Sites that the model's output does not depend on. Adapters stand there as everywhere,
             so that their files and counts are the usual ones, but are not trained: there is no
             gradient.
+        running: Called while an adapted sublayer runs.
 
     Attributes:
         store: The Keras layer that owns the adapters; the model has to track it.
@@ -40,14 +42,21 @@ class Sites:
         places: Sequence[Place],
         tokenize: Callable[[str], list[int]] | None = None,
         idle: Sequence[str] = (),
+        running: Callable[[], None] | None = None,
     ) -> None:
         self.places = list(places)
         self.tokenize = tokenize
-        self.idle = frozenset(place.key for place in self.places if place.site in idle)
+        self.idle = self.keys_of(*idle)
         self.store = AdapterStore()
+        self.running = running
         self.ids = RowIds()
+        self._decodes = any(place.key.startswith("decoder.") for place in self.places)
         self.attached: dict[str, AdapterSite] = {}
         self._shared: dict[str, tuple[Any, ...]] = {}
+
+    def keys_of(self, *sites: str) -> frozenset[str]:
+        """The keys of all places at some sites."""
+        return frozenset(place.key for place in self.places if place.site in sites)
 
     def add(self, name: str, config: AdapterConfig, seed: int = 0) -> list[AdapterLayer]:
         """Builds a named adapter at every place that its configuration names; not yet active.
@@ -76,7 +85,10 @@ class Sites:
         for place, layer in built:
             site = self.attached.get(place.key)
             if site is None:
-                site = self.attached[place.key] = AdapterSite(place, self.ids)
+                # An embedding outside of the stacks of an encoder-decoder.
+                shared = self._decodes and place.block is None and "." not in place.key
+                site = AdapterSite(place, self.ids, self.running, shared)
+                self.attached[place.key] = site
             if hasattr(layer, "first_id"):
                 layer.first_id = site.next_virtual_id
             site.layers[name] = (*site.layers.get(name, ()), layer)
@@ -107,7 +119,7 @@ class Sites:
     def trainable(self, name: str) -> list[Any]:
         """What of an adapter is trained while it acts, each variable once."""
         held = self.store.held[name]
-        unique = {id(v): v for layer in held._flatten_layers() for v in layer._trainable_variables}
+        unique = {id(v): v for part in every_layer(held) for v in trained_variables(part)}
         return list(unique.values())
 
     def layers(self, name: str) -> Iterator[tuple[str, AdapterLayer]]:

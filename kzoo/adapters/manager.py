@@ -197,6 +197,7 @@ class Adapters(Exchange):
         plain = all(isinstance(child, str) for child in getattr(self._active, "children", ()))
         self._model.sites.remove(name)
         del self._configs[name]
+        self._model.forget(name)
         if len(left) == len(self.active):
             self._set_active(self._active)
         elif isinstance(self._active, Stack) and plain and left:
@@ -297,13 +298,18 @@ class Adapters(Exchange):
         for name in state["merged"]:
             self._folded.mark(name)
 
+    def refresh_training(self) -> None:
+        """Marks what acts as trained, and nothing else."""
+        active = self._active
+        trained = set(active.trained() if isinstance(active, Block) else [active])
+        for name in self._configs:
+            self._model.sites.set_trainable(name, name in trained and self._model.trainable)
+
     def _set_active(self, composition: str | Block | None) -> None:
         self._model.prepare_composition(composition)
         self._active = composition
         self._model.sites.activate(composition)
-        trained = set(composition.trained() if isinstance(composition, Block) else [composition])
-        for name in self._configs:  # only what acts is trained
-            self._model.sites.set_trainable(name, name in trained)
+        self.refresh_training()
         self._model.adapters_changed()
 
     def _check_new(self, name: str) -> None:

@@ -71,7 +71,7 @@ def matrix(
 
 
 def _row(family: str, specs: dict[str, str]) -> Iterator[Cell]:
-    from kzoo.adapters.plain import adapt
+    from kzoo.adapters.adapted import adapt
     from kzoo.backbones.miniatures import make_miniature, miniature_inputs, sequence_output
 
     backbone = make_miniature(family)

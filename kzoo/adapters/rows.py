@@ -7,6 +7,7 @@ with the number of adapters. Others are computed one by one and selected.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MethodType
@@ -24,8 +25,10 @@ BASE = "__base__"  # the name of no adapter, as HF PEFT writes it
 ROW_INPUT = "adapter_ids"  # the model's extra input
 
 
-class RowIds:
+class RowIds(threading.local):
     """Which child of the composition each row of the running batch belongs to.
+
+    Each thread has its own: the replicas of a strategy, and the requests that a server answers.
 
     Attributes:
         value: int32 (rows,), -1 for no adapter; None while nothing runs.
@@ -114,7 +117,7 @@ def by_row(
     """
     if ids.value is None:  # not through kzoo.Model: nobody says which row is whose
         raise AdapterError(
-            "PerRow and Parallel run in a kzoo model that is called as a whole. Models of "
+            "PerRow and Parallel run in a kzoo.Model that is called as a whole. Models of "
             "kzoo.adapt, and parts of a model, take a name, Stack, Average or BatchSplit."
         )
     alike = _alike(children, layers)

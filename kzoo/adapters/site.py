@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from kzoo.adapters.composing import around
-from kzoo.adapters.composition import Block
+from kzoo.adapters.composition import Block, Stack
 from kzoo.adapters.layers.site import AdapterLayer, Function
 from kzoo.adapters.rows import RowIds
 from kzoo.backbones.places import Place
@@ -21,20 +22,29 @@ class AdapterSite:
     a backbone (KerasHub's `generate`, tied embeddings, quantisation) finds what it expects.
 
     KerasHub puts the feed-forward activation inside the dense layer. Adapters of a projection act
-    before the activation (W x + B A x goes into it), so the site takes it over.
+    before the activation (W x + B A x goes into it), so the site takes it over while it runs. It
+    stays the layer's own at all other times: Keras writes it into the model's file.
 
     Args:
         place: The sublayer and its method.
         ids: Which row of the running batch has which adapter.
+        running: Called each time.
+        shared: Whether an encoder and a decoder share the sublayer; prompts are for the encoder.
     """
 
-    def __init__(self, place: Place, ids: RowIds) -> None:
+    def __init__(
+        self,
+        place: Place,
+        ids: RowIds,
+        running: Callable[[], None] | None = None,
+        shared: bool = False,
+    ) -> None:
         self.place = place
         self.ids = ids
-        self.base: Callable[..., Any] = getattr(place.layer, place.method)
-        self.activation = getattr(place.layer, "activation", None) if _is_dense(place) else None
-        if self.activation is not None:
-            place.layer.activation = keras.activations.linear
+        self.running = running
+        self.shared = shared
+        self._base: Callable[..., Any] = getattr(place.layer, place.method)
+        self._linear = threading.RLock()
         self.layers: dict[str, tuple[AdapterLayer, ...]] = {}
         self.active: str | Block | None = None
         setattr(place.layer, place.method, self.run)
@@ -45,18 +55,65 @@ class AdapterSite:
         Adapters around `call` see its first argument. Around other methods (attention, which
         takes queries, keys, values and a mask) they see `(args, kwargs)` as one value.
         """
+        if self.running is not None:
+            self.running()
+        if self.active is None and not self.prompts:
+            return self._base(*args, **kwargs)
         if self.place.whole_call:
             return self.adapted(lambda call: self.base(*call[0], **call[1]))((args, kwargs))
         x, *rest = args
         if kwargs.get("reverse") or (rest and rest[0] is True):
             return self.reverse(lambda x: self.base(x, *rest, **kwargs))(x)
         prompts = self.prompts
+        if prompts:
+            self._check_virtual(x, prompts)
         # Virtual ids are nobody else's business.
         real = keras.ops.where(x < self.place.size_in, x, 0) if prompts else x
         y = self.adapted(lambda x: self.base(x, *rest, **kwargs))(real)
         for layer in prompts:
             y = layer.with_rows(x, y)
-        return y if self.activation is None else self.activation(y)
+        with self._linear:  # another thread may have taken it off for a moment
+            activation = self.activation
+        return y if activation is None else activation(y)
+
+    @property
+    def activation(self) -> Any:
+        """What a dense layer applies to the adapted product, None elsewhere."""
+        return self.place.layer.activation if _is_dense(self.place) else None
+
+    def base(self, *args: Any, **kwargs: Any) -> Any:
+        """The sublayer alone, without its activation."""
+        if not _is_dense(self.place):
+            return self._base(*args, **kwargs)
+        layer = self.place.layer
+        with self._linear:
+            activation, layer.activation = layer.activation, keras.activations.linear
+            try:
+                return self._base(*args, **kwargs)
+            finally:
+                layer.activation = activation
+
+    def _check_virtual(self, x: Any, prompts: list[Any]) -> None:
+        """Refuses inputs in which an active prompt does not occur: it would do nothing.
+
+        A step of cached generation has one token, its prompt stands in the cache.
+        """
+        if isinstance(self.active, Stack):
+            names = list(self.active.names())
+        else:
+            names = [self.active] if isinstance(self.active, str) else []
+        acting = [o for name in names for o in self.layers.get(name, ()) if o in prompts]
+        if not acting or self.shared or x.shape[-1] == 1:
+            return
+        import tensorflow as tf
+
+        tf.debugging.assert_equal(
+            keras.ops.any(x >= self.place.size_in),
+            True,
+            message="A prompt is active, and the token ids have none of its virtual tokens. "
+            "kzoo.TextInput writes them; for kzoo.adapt write them yourself "
+            "(kzoo.backbones.virtual_tokens), or use a method that needs none, such as prefix.",
+        )
 
     @property
     def prompts(self) -> list[Any]:
@@ -88,8 +145,6 @@ class AdapterSite:
     def detach(self) -> None:
         """Gives the sublayer its method back."""
         delattr(self.place.layer, self.place.method)
-        if self.activation is not None:
-            self.place.layer.activation = self.activation
 
 
 class _Backwards:
@@ -103,4 +158,8 @@ class _Backwards:
 
 
 def _is_dense(place: Place) -> bool:
-    return place.method == "call" and hasattr(place.layer, "kernel")
+    return (
+        place.method == "call"
+        and hasattr(place.layer, "kernel")
+        and hasattr(place.layer, "activation")
+    )

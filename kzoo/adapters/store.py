@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from kzoo.keras_internals import unlocked, untrack
+
 
 class AdapterStore(keras.layers.Layer):  # type: ignore[misc]
     """Owns the layers of all adapters of one model, so that Keras trains and saves them."""
@@ -18,15 +20,13 @@ class AdapterStore(keras.layers.Layer):  # type: ignore[misc]
 
     def put(self, name: str, layers: Sequence[Any]) -> None:
         """Takes the layers of a new adapter."""
-        self._tracker.unlock()  # as Keras itself does where built layers grow
-        self.held[name] = _Held(name, layers)
-        self._tracker.lock()
+        with unlocked(self):
+            self.held[name] = _Held(name, layers)
 
     def drop(self, name: str) -> None:
         """Lets an adapter go."""
-        self._tracker.unlock()
-        self._tracker.untrack(self.held.pop(name))
-        self._tracker.lock()
+        with unlocked(self):
+            untrack(self, self.held.pop(name))
 
 
 class _Held(keras.layers.Layer):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ _HF_FILES = ["*.json", "*.safetensors", "*.txt", "1_Pooling/*"]
 
 
 @dataclass
-class Trunk:
+class Pretrained:
     """A built backbone and what belongs to it.
 
     Args:
@@ -30,6 +30,9 @@ class Trunk:
         tokenizer_json: The HF tokenizer as JSON text.
         origin: Where the weights came from, for people.
         pooler: Whether the pooler's weights came with it.
+        pooling: How the published encoder makes a sentence vector.
+        normalize: Whether that vector has length 1.
+        max_tokens: Longest published input; None where that is not known.
     """
 
     backbone: Any
@@ -38,9 +41,12 @@ class Trunk:
     tokenizer_json: str
     origin: str
     pooler: bool = True
+    pooling: str = "mean"
+    normalize: bool = True
+    max_tokens: int | None = None
 
 
-def load_trunk(spec: BackboneSource | str) -> Trunk:
+def load_pretrained(spec: BackboneSource | str) -> Pretrained:
     """Loads a trunk.
 
     Args:
@@ -69,7 +75,7 @@ def load_trunk(spec: BackboneSource | str) -> Trunk:
     return _from_keras_hub(spec)
 
 
-def _from_source(source: BackboneSource) -> Trunk:
+def _from_source(source: BackboneSource) -> Pretrained:
     folder = source.package_folder()
     if folder is not None:
         verify(folder, source.sha256)
@@ -93,10 +99,16 @@ def _from_source(source: BackboneSource) -> Trunk:
             f"`{source.name}` has other sizes than its recipe says: {built!r} instead of "
             f"{source.dims!r}."
         )
-    return trunk
+    pooling = source.pooling
+    return replace(
+        trunk,
+        pooling=pooling.mode,
+        normalize=pooling.normalize,
+        max_tokens=source.max_tokens,
+    )
 
 
-def _from_handle(handle: str, revision: str | None, sha256: dict[str, str] | None = None) -> Trunk:
+def _from_handle(handle: str, revision: str | None, sha256: dict[str, str] | None = None) -> Pretrained:
     if not handle.startswith("hf://"):
         return _from_keras_hub(handle)
     # Through the hub's own client, so that the revision can be pinned (KerasHub cannot) and the
@@ -137,7 +149,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _from_folder(folder: Path) -> Trunk:
+def _from_folder(folder: Path) -> Pretrained:
     config = _read_config(folder)
     if "model_type" not in config:
         return _from_keras_hub(str(folder))
@@ -151,10 +163,10 @@ def _from_folder(folder: Path) -> Trunk:
     backbone = build(family.name, backbone_config(family, config), architecture)
     pooler = assign_weights(backbone, family, folder)
     tokenizer = tokenizer_from_folder(folder)
-    return Trunk(backbone, family, architecture, tokenizer, str(folder), pooler)
+    return Pretrained(backbone, family, architecture, tokenizer, str(folder), pooler)
 
 
-def _from_keras_hub(preset: str) -> Trunk:
+def _from_keras_hub(preset: str) -> Pretrained:
     import keras_hub
 
     try:
@@ -170,4 +182,4 @@ def _from_keras_hub(preset: str) -> Trunk:
     family = family_of(backbone)
     architecture = Architecture.of_built(backbone, family)
     architecture.apply(backbone, family)
-    return Trunk(backbone, family, architecture, tokenizer_from_hub(tokenizer, family), preset)
+    return Pretrained(backbone, family, architecture, tokenizer_from_hub(tokenizer, family), preset)

@@ -11,11 +11,14 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kzoo.backbones.dims import Dims
-from kzoo.errors import WeightsError
+from kzoo.errors import WeightsError, explain_validation
 
+# Beside the package, in a checkout and in an installed wheel alike.
+CONFIGS = Path(__file__).resolve().parents[2] / "zoo_configs"
 HUB_SCHEMES = ("hf://", "kaggle://", "modelscope://", "gs://")
 
 
@@ -90,6 +93,30 @@ class BackboneSource(BaseModel):
         if spec is None or spec.origin is None:
             return None
         return Path(spec.origin).parent / self.package.folder
+
+
+def source_names() -> list[str]:
+    """Names of the backbones of the zoo, sorted."""
+    return sorted(path.stem for path in (CONFIGS / "backbones").glob("*.yaml"))
+
+
+def find_source(name: str) -> BackboneSource | str:
+    """A named backbone's facts, or the name itself where it is a path or a handle.
+
+    Raises:
+        WeightsError: The backbone's file is not valid.
+    """
+    path = CONFIGS / "backbones" / f"{name}.yaml"
+    if "/" in name or not path.is_file():
+        return name
+    try:
+        source = BackboneSource(**yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        what = f"backbone `{path}`"
+        raise WeightsError(explain_validation(error, what, BackboneSource.model_fields)) from error
+    if source.name != name:
+        raise WeightsError(f"{path}: `name` must be {name!r}. Received: {source.name!r}")
+    return source
 
 
 def is_hub_handle(text: str) -> bool:

@@ -256,7 +256,7 @@ def _flat(rows: Iterable[Any], total: int) -> IntArray:
     return np.fromiter((value for row in rows for value in row), "int32", total)
 
 
-def check_rows(rows: Any) -> list[TextRow]:
+def check_rows(rows: Any, name: str = "x") -> list[TextRow]:
     """Normalises what users pass as texts to a list of strings or of 2-tuples.
 
     Accepted: a list, tuple-of-two-columns, numpy array of strings (n,) or (n, 2), or a list of
@@ -267,12 +267,12 @@ def check_rows(rows: Any) -> list[TextRow]:
         InputError: Anything else; the first bad row is named.
     """
     if isinstance(rows, str):
-        raise InputError("`x` must be a list of texts, not one text. Received: a string")
+        raise InputError(f"`{name}` must be a list of texts, not one text. Received: a string")
     if isinstance(rows, tuple) and len(rows) == 2 and not isinstance(rows[0], str):
-        first, second = check_rows(rows[0]), check_rows(rows[1])
+        first, second = check_rows(rows[0], name), check_rows(rows[1], name)
         if len(first) != len(second):
             raise InputError(
-                "`x` as a tuple must hold two columns of equal length. "
+                f"`{name}` as a tuple must hold two columns of equal length. "
                 f"Received: {len(first)} and {len(second)} texts"
             )
         return [(a, b) for a, b in zip(first, second, strict=True)]  # type: ignore[misc]
@@ -287,10 +287,10 @@ def check_rows(rows: Any) -> list[TextRow]:
         pair = isinstance(row, tuple) and len(row) == 2 and all(isinstance(p, str) for p in row)
         if not (isinstance(row, str) or pair):
             raise InputError(
-                f"`x` row {number} must be a string or a pair of strings. "
+                f"`{name}` row {number} must be a string or a pair of strings. "
                 f"Received: {row!r:.80} of type {type(row).__name__}"
             )
         checked.append(row)
     if checked and len({isinstance(row, str) for row in checked}) > 1:
-        raise InputError("`x` mixes single texts and pairs. Pass one kind.")
+        raise InputError(f"`{name}` mixes single texts and pairs. Pass one kind.")
     return checked

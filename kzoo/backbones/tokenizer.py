@@ -56,6 +56,28 @@ def tokenizer_from_folder(folder: Path) -> str:
     )
 
 
+def tokenizer_json_of(tokenizer: Any, family: Family) -> str:
+    """The HF tokenizer as JSON text, of what a user has.
+
+    Args:
+        tokenizer: `tokenizer.json` as text or path, or a KerasHub tokenizer.
+        family: The family of the trunk.
+
+    Raises:
+        WeightsError: It cannot be read or rebuilt.
+    """
+    if not isinstance(tokenizer, (str, Path)):
+        return tokenizer_from_hub(tokenizer, family)
+    if str(tokenizer).lstrip().startswith("{"):
+        return str(tokenizer)
+    path = Path(tokenizer).expanduser()
+    if path.is_dir():
+        return tokenizer_from_folder(path)
+    if not path.is_file():
+        raise WeightsError(f"`tokenizer` {str(tokenizer)!r}: there is no such file.")
+    return path.read_text(encoding="utf-8")
+
+
 def tokenizer_from_hub(tokenizer: Any, family: Family) -> str:
     """Builds the HF tokenizer that has the vocabulary of a KerasHub tokenizer.
 

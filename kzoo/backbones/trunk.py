@@ -29,10 +29,19 @@ def config_of(backbone: Any) -> dict[str, Any]:
     return config
 
 
-def build(family: str, config: dict[str, Any], architecture: Architecture) -> Any:
-    """Builds a backbone with random weights from stored facts."""
+def build(
+    family: str, config: dict[str, Any], architecture: Architecture, dtype: Any = None
+) -> Any:
+    """Builds a backbone with random weights from stored facts.
+
+    Args:
+        family: Name of the family.
+        config: What `config_of` gave.
+        architecture: Its activation and epsilon.
+        dtype: Keras dtype or policy. Default: the global one.
+    """
     row = family_named(family)
-    backbone = row.backbone_class(**config)
+    backbone = row.backbone_class(**config, dtype=dtype)
     architecture.apply(backbone, row)
     return backbone
 
@@ -61,7 +70,8 @@ def cut(backbone: Any, architecture: Architecture, layers: Sequence[int]) -> Any
         raise RecipeError(
             f"`layers` cannot cut a trunk with {backbone.num_groups} groups of shared blocks."
         )
-    smaller = build(family.name, {**config_of(backbone), "num_layers": len(wanted)}, architecture)
+    smaller = build(family.name, {**config_of(backbone), "num_layers": len(wanted)}, architecture,
+        backbone.dtype_policy)
     inside: set[int] = set()
     for new_stack, stack in zip(
         family.block_lists(smaller), family.block_lists(backbone), strict=True

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kzoo.distillation.errors import DistillationError
+from kzoo.models.raw_fit import RawFit
 
 
 def check_models(teacher: Any, student: Any) -> None:
@@ -50,23 +51,35 @@ def check_output_widths(teacher: Any, student: Any) -> None:
 
 
 def align_labels(teacher: Any, student: Any) -> None:
-    """One label vocabulary for both: a student without one takes the teacher's.
-
-    Relies on `model.labels` (`list[str]` or `None`) and `student.set_labels(list[str])`.
+    """One label vocabulary for both: a student's head without one takes the teacher's.
 
     Raises:
         DistillationError: if both have one and they differ, also if only in order.
     """
-    theirs, own = getattr(teacher, "labels", None), getattr(student, "labels", None)
-    if not isinstance(theirs, (list, tuple)):
-        return
-    if own is None and hasattr(student, "set_labels"):
-        student.set_labels(list(theirs))
-    elif isinstance(own, (list, tuple)) and list(own) != list(theirs):
-        raise DistillationError(
-            f"`student`: its labels {list(own)} differ from the teacher's {list(theirs)}; output i "
-            "must mean the same label in both. Load the student with the teacher's list."
-        )
+    for theirs, own in _paired_heads(teacher, student):
+        if theirs.labels is None:
+            continue
+        if own.labels is None:
+            own.set_labels(theirs.labels)
+            student.heads_learned()
+        elif own.labels != theirs.labels:
+            raise DistillationError(
+                f"`student`: its labels {own.labels} differ from the teacher's {theirs.labels}; "
+                "output i must mean the same label in both. Load the student with the teacher's "
+                "list."
+            )
+
+
+def _paired_heads(teacher: Any, student: Any) -> list[tuple[Any, Any]]:
+    """The classification heads of both that stand for the same output."""
+    heads = []
+    for model in (teacher, student):
+        own = model.heads if isinstance(model, RawFit) else {}
+        heads.append({name: head for name, head in own.items() if head.kind == "classify"})
+    theirs, own = heads
+    if len(theirs) == len(own) == 1:
+        return [(*theirs.values(), *own.values())]
+    return [(theirs[name], own[name]) for name in theirs if name in own]
 
 
 def check_weights(losses: list[Any], weights: Any) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kzoo.distillation.errors import DistillationError
-from kzoo.distillation.text import takes_text
+from kzoo.models.raw_fit import RawFit
 
 
 def from_student(student: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def from_student(student: Any) -> dict[str, Any]:
     """
     compiled = getattr(student, "compiled", False)
     if not compiled:
-        if not takes_text(student):
+        if not isinstance(student, RawFit):
             return {}
         student.compile()  # a kzoo.Model then has its recipe's training defaults
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -11,16 +13,20 @@ from kzoo.distillation import checks, compile_defaults
 from kzoo.distillation.base import SampleLoss
 from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.features import OUTPUT, LastPass, Taps, layer_name
+from kzoo.distillation.feeding import feeds_of, host_of, specs_of
 from kzoo.distillation.reduction import per_sample_weight
 from kzoo.distillation.routing import padding_mask, select
 from kzoo.distillation.soft_targets import SoftTargetKL
 from kzoo.distillation.stock import as_distillation_loss, loss_value
-from kzoo.distillation.takes_text import TakesText
+from kzoo.heads.head import Head
+from kzoo.models.raw_fit import Feed, RawFit
+from kzoo.reads.columns import Table
 from kzoo.strategy import in_strategy_scope, replica_count
+from kzoo.training.settings import Training
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
+class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
     """Trains `student` on `a * student_loss + (1 - a) * sum_i w_i * distillation_loss_i`.
 
     Both parts respect `sample_weight` and `class_weight`; the student's regularisation losses are
@@ -89,6 +95,9 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
         # Keras' second name for `loss`: one number, one name in the logs.
         self._metrics.remove(self.total_loss_tracker)
         self._last_pass = LastPass()
+        host = host_of(teacher, student)
+        self.training_settings = Training() if host is None else host.training_settings
+        self.data_seed = 0 if host is None else host.data_seed
         # Everything is built with its parts: a loaded file needs no call before its weights.
         self.built = student.built and teacher.built
 
@@ -124,6 +133,51 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
                 projection.build((None, own))
                 self._projection_of[str(i)] = len(self.projections)
                 self.projections.append(projection)
+
+    # What RawFit asks for: the student's outputs, and inputs that serve both models.
+
+    @property
+    def feeds(self) -> Sequence[Feed]:
+        """See `kzoo.models.raw_fit.RawFit`."""
+        return feeds_of(self.teacher, self.student)
+
+    @property
+    def input_specs(self) -> dict[str, Any]:
+        """See `kzoo.models.raw_fit.RawFit`."""
+        return specs_of(self.teacher, self.student, self.feeds)
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """See `kzoo.models.raw_fit.RawFit`."""
+        host = host_of(self.teacher, self.student)
+        return MappingProxyType({}) if host is None else host.heads
+
+    @property
+    def output_names_in_order(self) -> Sequence[str]:
+        """See `kzoo.models.raw_fit.RawFit`."""
+        host = host_of(self.teacher, self.student)
+        return () if host is None else host.output_names_in_order
+
+    def arrange(self, values: Mapping[str, Any]) -> Any:
+        """See `kzoo.models.raw_fit.RawFit`."""
+        host = host_of(self.teacher, self.student)
+        assert host is not None, "there is something to read"
+        return host.arrange(values)
+
+    @property
+    def default_epochs(self) -> int:
+        """The student's recipe's, else 1."""
+        return self.training_settings.epochs if isinstance(self.student, RawFit) else 1
+
+    def _learn(self, table: Table) -> None:
+        checks.align_labels(self.teacher, self.student)
+        if table.labels or self.student_loss_weight > 0:
+            super()._learn(table)
+
+    def heads_learned(self) -> None:
+        """See `kzoo.models.raw_fit.RawFit`."""
+        if isinstance(self.student, RawFit):
+            self.student.heads_learned()
 
     # Training.
 
@@ -197,8 +251,24 @@ class Distiller(TakesText, keras.distillation.Distiller):  # type: ignore[misc]
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded Distiller and builds its optimizer, so that training continues."""
         self.compile(**keras.saving.deserialize_keras_object(config))
+        self._recipe_schedule = self._saved_schedule
         if self.built:
             self.optimizer.build(self.trainable_variables)
+
+    _saved_schedule = False
+
+    def get_config(self) -> dict[str, Any]:
+        """As in Keras; and whether `fit` adds the student's schedule."""
+        return {**super().get_config(), "recipe_schedule": self._recipe_schedule}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Distiller:
+        """Rebuilds a Distiller, with random weights."""
+        config = dict(config)
+        schedule = config.pop("recipe_schedule")
+        distiller = super().from_config(config)
+        distiller._saved_schedule = distiller._recipe_schedule = schedule
+        return distiller  # type: ignore[no-any-return]
 
     def call(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """The student's outputs."""

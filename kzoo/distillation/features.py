@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from kzoo.distillation.capture import capture, single
 from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.find_layer import find_layer
 from kzoo.distillation.routing import symbolic_inputs
+from kzoo.trunk.capture import Call, Spot, watched
 
 #: Stands for the model's own output where a loss names no layer.
 OUTPUT = ""
@@ -40,7 +41,7 @@ class Taps:
         if not self.layers:
             outputs = self.model(x, training=training, **kwargs)
             return outputs, {OUTPUT: outputs}
-        with capture(self.layers) as calls:
+        with watched({name: Spot(layer) for name, layer in self.layers.items()}) as calls:
             outputs = self.model(x, training=training, **kwargs)
         features = {name: single(calls, name, self.role) for name in self.layers}
         return outputs, {OUTPUT: outputs, **features}
@@ -98,3 +99,23 @@ class _Probe(keras.layers.Layer):  # type: ignore[misc]
 def layer_name(loss: Any, role: str) -> str:
     """The layer that `loss` compares in the model of `role`; `OUTPUT` if it names none."""
     return getattr(loss, f"{role}_layer_name", None) or OUTPUT
+
+
+def single(calls: Mapping[str, list[Call]], name: str, role: str) -> Any:
+    """The one tensor that the layer `name` returned.
+
+    Raises:
+        DistillationError: if the layer was not called once, or returned a structure.
+    """
+    if len(calls[name]) != 1:
+        raise DistillationError(
+            f"`{role}_layer_name`: layer {name!r} was called {len(calls[name])} times in one pass "
+            f"of the {role}; only the output of a layer that is called once is defined."
+        )
+    (call,) = calls[name]
+    if isinstance(call.result, (list, tuple, dict)):
+        raise DistillationError(
+            f"`{role}_layer_name`: layer {name!r} returns a {type(call.result).__name__} of "
+            f"{len(call.result)}; name a layer that returns one tensor."
+        )
+    return call.result

@@ -58,7 +58,10 @@ def known_keys(model: Any) -> set[str] | None:
 
 def padding_mask(x: Any) -> Any:
     """The `(B, T)` mask that KerasHub's preprocessors put among the inputs, or `None`."""
-    return x.get("padding_mask") if isinstance(x, dict) else None
+    if not isinstance(x, dict):
+        return None
+    found = [value for key, value in x.items() if key.endswith("padding_mask")]
+    return found[0] if len(found) == 1 else x.get("padding_mask")
 
 
 def symbolic_inputs(model: Any) -> Any:

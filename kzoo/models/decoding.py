@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kzoo.errors import WeightsError
 from kzoo.training.xla import resolve_jit
 
 if TYPE_CHECKING:
     from kzoo.models.language_model import LanguageModel
-
-# What families end a text with, the most special first.
-END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>")
-
 
 class CachedDecoding:
     """Makes KerasHub's task for a model, once; a plain object, so that Keras tracks nothing in it.
@@ -31,7 +26,7 @@ class CachedDecoding:
         import keras_hub
 
         if self._task is None:
-            cls = getattr(keras_hub.models, self._model.tasks[self._model.family.name])
+            cls = getattr(keras_hub.models, self._model.tasks[self._model.trunk.family.name])
             trainable = {id(v): v.trainable for v in self._model.backbone.weights}
             self._task = cls(backbone=self._model.backbone, preprocessor=None)
             for variable in self._model.backbone.weights:
@@ -44,16 +39,3 @@ class CachedDecoding:
     def forget(self) -> None:
         """Drops compiled functions."""
         self._sampler = None
-
-
-def end_token(tokenizer: Any) -> int:
-    """Id of the token that ends a text.
-
-    Raises:
-        WeightsError: The vocabulary has none that is known.
-    """
-    for token in END_TOKENS:
-        number = tokenizer.token_to_id(token)
-        if number is not None:
-            return int(number)
-    raise WeightsError(f"The tokenizer has no end token; looked for {', '.join(END_TOKENS)}.")

@@ -9,10 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.backbones.text import EncodedTexts, TextRow
+from kzoo.backbones.text import EncodedTexts
 from kzoo.models.language_model import LanguageModel
-from kzoo.models.language_rows import LanguageRows, language_rows
-from kzoo.models.spec import ModelSpec
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -22,15 +20,11 @@ class TextGenerator(LanguageModel):
     `fit` and `evaluate` take texts, or (prompt, completion) pairs of which only the completion is
     learned. `generate` completes prompts with a key-value cache; adapters act in it.
 
-    Args:
-        trunk: Built decoder with tokenizer.
-        spec: The model's data.
-        name: Keras name.
-
     Raises:
         WeightsError: The trunk is no decoder, or its tokenizer has no end token.
     """
 
+    head_kind: ClassVar[str] = "causal_lm"
     tasks: ClassVar = {
         "gpt2": "GPT2CausalLM",
         "llama": "LlamaCausalLM",
@@ -40,15 +34,6 @@ class TextGenerator(LanguageModel):
         "gemma": "GemmaCausalLM",
     }
 
-    def make_outputs(self, backbone: Any, spec: ModelSpec) -> Any:
-        """Logits of the trunk's own output layer."""
-        logits = backbone.token_embedding(backbone.output, reverse=True)
-        return keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
-
-    def language_rows(self, texts: list[TextRow], prompts: Any) -> LanguageRows:
-        """See `kzoo.models.language_rows.language_rows`."""
-        return language_rows(self.text, texts, self.end, self.backbone.vocabulary_size, prompts)
-
     def begins(self, encoded: EncodedTexts) -> NDArray[np.int64]:
         """Completions begin behind their prompts."""
         return encoded.lengths
@@ -57,7 +42,7 @@ class TextGenerator(LanguageModel):
         self, encoded: EncodedTexts, rows: NDArray[np.int64], length: int
     ) -> dict[str, Any]:
         """Prompts with room behind them."""
-        return self.text.pad(encoded, rows, length)
+        return self.processor.pad(encoded, rows, length)
 
     def generate(
         self,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.models.base import Model
-from kzoo.models.pooling import pooled
-from kzoo.models.spec import ModelSpec
+from kzoo.models.model import Model
 from kzoo.retrieval.named_encoder import NamedEncoder
 
 
@@ -20,35 +18,28 @@ from kzoo.retrieval.named_encoder import NamedEncoder
 class TextEncoder(Model):
     """Maps texts to float32 vectors (batch, dimension), of length 1 where the recipe says so.
 
-    Args:
-        trunk: Built backbone with tokenizer.
-        spec: The model's data; `head.pooling` and `normalize` decide the vector.
-        name: Keras name.
+    Make one with `kzoo.load` or `TextEncoder.on(trunk)`.
     """
 
-    def make_outputs(self, backbone: Any, spec: ModelSpec) -> Any:
-        """The pooled, normalised trunk."""
-        x = pooled(backbone, spec.head.pooling)
-        if spec.normalize:
-            x = keras.layers.UnitNormalization(dtype="float32", name="normalize")(x)
-        return x
+    head_kind: ClassVar[str] = "embed"
 
     @property
     def dimension(self) -> int:
         """Width of the vectors."""
-        return int(self.backbone.hidden_dim)
+        return self.head.units
 
     @property
     def max_tokens(self) -> int:
         """Longer texts are cut here, special tokens included."""
-        return self.spec.max_tokens
+        return self.text.max_tokens  # type: ignore[union-attr]
 
     @property
     def fingerprint(self) -> str:
         """Changes when any weight, the tokenizer, the length or the pooling changes."""
+        assert self.text is not None, "an encoder reads texts"
         digest = hashlib.sha256(self.text.fingerprint.encode())
-        digest.update(f"{self.spec.head.pooling}|{self.spec.normalize}".encode())
-        digest.update(f"{self.architecture!r}|{self.adapters.active}".encode())
+        digest.update(f"{self.head.pooling}|{self.head.normalize}".encode())  # type: ignore[attr-defined]
+        digest.update(f"{self.trunk.architecture!r}|{self.adapters.active}".encode())
         for variable in self.weights:
             digest.update(np.ascontiguousarray(np.asarray(variable)).data)
         return digest.hexdigest()
@@ -77,8 +68,10 @@ class TextEncoder(Model):
         Args:
             name: Zoo name or path. Default: the recipe's name.
         """
-        return NamedEncoder(f"kzoo:{name or self.spec.recipe}", self)
+        recipe = self.recipe or {}
+        return NamedEncoder(f"kzoo:{name or recipe.get('name') or self.name}", self)
 
     def token_offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Character spans of each text's tokens, for chunking by tokens."""
+        assert self.text is not None, "an encoder reads texts"
         return self.text.token_offsets(texts)

@@ -9,7 +9,7 @@ import keras
 from kzoo.strategy import replica_count
 
 if TYPE_CHECKING:
-    from kzoo.models.spec import TrainingSpec
+    from kzoo.training.settings import Training
 
 
 class _ClipsTheSum:
@@ -40,7 +40,7 @@ class AdamW(_ClipsTheSum, keras.optimizers.AdamW):  # type: ignore[misc]
     """`keras.optimizers.AdamW`, whose clipping does not depend on the number of replicas."""
 
 
-def default_optimizer(training: TrainingSpec, learning_rate: float | None = None) -> Any:
+def default_optimizer(training: Training, learning_rate: float | None = None) -> Any:
     """Adam, or AdamW where the recipe decays weights (never biases and norms), with clipping.
 
     Args:

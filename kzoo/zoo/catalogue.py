@@ -6,68 +6,48 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from kzoo.adapters.composition import Fuse, parse_composition
 from kzoo.adapters.config import parse_adapter
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.backbones.dims import Dims
-from kzoo.backbones.source import BackboneSource
-from kzoo.errors import RecipeError, did_you_mean, explain_validation
+from kzoo.backbones.source import CONFIGS, find_source
+from kzoo.errors import RecipeError, did_you_mean
 from kzoo.zoo.recipe import Recipe, parse_recipe, read_yaml
 
-# Beside the package, in a checkout and in an installed wheel alike.
-CONFIGS = Path(__file__).resolve().parents[2] / "zoo_configs"
 
-
-@cache
-def _recipes() -> dict[str, Recipe]:
-    found = {}
-    for path in sorted(CONFIGS.glob("*.yaml")):
-        recipe = read_recipe(path)
-        if recipe.name != path.stem:
-            raise RecipeError(f"{path}: `name` must be {path.stem!r}. Received: {recipe.name!r}")
-        found[recipe.name] = recipe
+def list_recipes() -> list[str]:
+    """Names of the zoo entries, sorted; `kzoo.list`."""
+    found = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
     if not found:
         raise RecipeError(f"No recipes in {CONFIGS}. Install kzoo again.")
     return found
 
 
 @cache
-def _backbones() -> dict[str, BackboneSource]:
-    found = {}
-    for path in sorted((CONFIGS / "backbones").glob("*.yaml")):
-        try:
-            source = BackboneSource(**read_yaml(path))
-        except ValidationError as error:
-            what = f"backbone `{path}`"
-            raise RecipeError(
-                explain_validation(error, what, BackboneSource.model_fields)
-            ) from error
-        found[source.name] = source
-    return found
-
-
-def list_recipes() -> list[str]:
-    """Names of the zoo entries, sorted; `kzoo.list`."""
-    return sorted(_recipes())
+def _of_the_zoo(name: str) -> Recipe:
+    path = CONFIGS / f"{name}.yaml"
+    recipe = read_recipe(path)
+    if recipe.name != name:
+        raise RecipeError(f"{path}: `name` must be {name!r}. Received: {recipe.name!r}")
+    return recipe
 
 
 def find_recipe(name_or_path: str | Path) -> Recipe:
-    """A recipe by zoo name, or from a YAML file.
+    """A recipe by zoo name, or from a YAML file; reads one file.
 
     Raises:
         RecipeError: Not known; the nearest name is suggested.
     """
     text = str(name_or_path)
-    if text in _recipes():
-        return _recipes()[text]
+    if "/" not in text and (CONFIGS / f"{text}.yaml").is_file():
+        return _of_the_zoo(text)
     path = Path(text)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise RecipeError(f"`name_or_path` {text!r}: there is no such file.")
         return read_recipe(path)
     raise RecipeError(
-        f"`name_or_path` {text!r} is no zoo entry.{did_you_mean(text, _recipes())} "
+        f"`name_or_path` {text!r} is no zoo entry.{did_you_mean(text, list_recipes())} "
         "A path to a .yaml recipe or a .keras file works too."
     )
 
@@ -77,11 +57,6 @@ def read_recipe(path: Path) -> Recipe:
     data = read_yaml(path)
     data.setdefault("name", path.stem)
     return parse_recipe(data, f"recipe `{path}`")
-
-
-def find_backbone(name: str) -> BackboneSource | str:
-    """A named backbone's facts, or the name itself where it is a path or a handle."""
-    return _backbones().get(name, name)
 
 
 def info(name_or_path: str | Path) -> dict[str, Any]:
@@ -97,18 +72,21 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         that is only a path or a handle.
     """
     recipe = find_recipe(name_or_path)
-    source = find_backbone(recipe.backbone)
+    trunk_section: Any = recipe.trunk
+    source = find_source(trunk_section.source)
+    heads = [head.model_dump() for head in recipe.every_head.values()]
     card: dict[str, Any] = {
         "name": recipe.name,
         "task": recipe.task,
         "summary": recipe.summary,
-        "backbone": recipe.backbone,
-        "layers": recipe.layers,
-        "trunk": recipe.trunk,
-        "adapter": recipe.adapter or _acting(recipe),
-        "training": recipe.training.model_dump(),
+        "backbone": trunk_section.source,
+        "layers": trunk_section.layers,
+        "trunk": "frozen" if trunk_section.frozen else "trainable",
+        "adapter": _acting(recipe),
+        "heads": heads,
+        "training": recipe.training.model_dump(exclude={"kind"}),
         "license": None,
-        "source": recipe.backbone,
+        "source": trunk_section.source,
         "revision": None,
         "sha256": {},
         "lineage": recipe.lineage,
@@ -120,12 +98,12 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
     if isinstance(source, str):
         return card
     dims = source.dims
-    if recipe.layers is not None:
-        dims = dims.model_copy(update={"num_layers": len(recipe.layers)})
+    if trunk_section.layers is not None:
+        dims = dims.model_copy(update={"num_layers": len(trunk_section.layers)})
     adapter = _count_adapters(recipe, dims)
     trunk = dims.trunk_parameters
-    pooling = recipe.head.pooling if recipe.head else source.pooling.mode
-    unused = 0 if pooling == "pooler" else dims.pooler_parameters  # frozen, see `set_trainable`
+    pooling = [head.get("pooling") or source.pooling.mode for head in heads]
+    unused = 0 if "pooler" in pooling else dims.pooler_parameters  # frozen, see `set_trainable`
     folder = source.package_folder()
     card |= {
         "license": source.license,
@@ -135,9 +113,9 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         "lineage": [*source.lineage, *recipe.lineage],
         "installed": str(folder) if folder else None,
         "install": source.package.install if source.package else None,
-        "max_tokens": recipe.max_tokens or source.max_tokens,
+        "max_tokens": trunk_section.max_tokens or source.max_tokens,
         "total_parameters": trunk + adapter,
-        "trainable_parameters": adapter + (trunk - unused if recipe.trunk == "trainable" else 0),
+        "trainable_parameters": adapter + (trunk - unused if not trunk_section.frozen else 0),
         "head_parameters_per_class": dims.hidden_dim + 1
         if recipe.task == "classification"
         else None,
@@ -146,17 +124,23 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def _acting(recipe: Recipe) -> str | None:
-    """Several adapters in one line."""
-    if recipe.composition is None:
+    """The adapters in one line."""
+    if recipe.adapters is None:
         return None
-    listed = ", ".join(f"{name}: {spec}" for name, spec in recipe.adapters.items())
-    return f"{recipe.composition['type']}({listed})"
+    section: Any = recipe.adapters
+    if section.composition is None:
+        return str(next(iter(section.add.values())))
+    listed = ", ".join(f"{name}: {spec}" for name, spec in section.add.items())
+    return f"{parse_composition(section.composition).type}({listed})"  # type: ignore[union-attr]
 
 
 def _count_adapters(recipe: Recipe, dims: Dims) -> int:
-    if recipe.adapter:
-        return parse_adapter(recipe.adapter).count_parameters(dims)
-    configs = [parse_adapter(spec) for spec in recipe.adapters.values()]
-    if recipe.composition is not None and recipe.composition["type"] == "Fuse":
-        configs.append(FusionConfig.of(configs, dims.places()))
+    if recipe.adapters is None:
+        return 0
+    section: Any = recipe.adapters
+    configs = [parse_adapter(spec) for spec in section.add.values()]
+    if section.composition is not None:
+        block = parse_composition(section.composition)
+        if isinstance(block, Fuse):
+            configs.append(FusionConfig.of(configs, dims.places()))
     return sum(config.count_parameters(dims) for config in configs)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
-from kzoo.adapters.composition import Fuse, parse_composition
-from kzoo.backbones.dims import Dims
-from kzoo.backbones.loading import load_trunk
-from kzoo.backbones.source import Pooling
-from kzoo.backbones.trunk import cut
-from kzoo.errors import RecipeError
-from kzoo.zoo.catalogue import find_backbone, find_recipe
+from kzoo.errors import InputError, RecipeError, did_you_mean
+from kzoo.zoo.catalogue import find_recipe
 from kzoo.zoo.recipe import Recipe, merged
+from kzoo.zoo.sections import HeadSection
 
-_USUAL_LENGTH = 2048  # of models whose positions have no table, and no end
+# Ready-made models of one head, with methods of their own; everything else is a kzoo.Model.
+_MODELS = {
+    "classify": "kzoo.models.classifier:TextClassifier",
+    "embed": "kzoo.retrieval.text_encoder:TextEncoder",
+    "causal_lm": "kzoo.models.generator:TextGenerator",
+    "seq2seq_lm": "kzoo.models.seq2seq:Seq2SeqGenerator",
+}
 
 
 def load(name_or_path: str | Path, **overrides: Any) -> Any:
@@ -24,13 +27,13 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
     Args:
         name_or_path: Zoo name (`kzoo.list()`), a `.yaml` recipe, a `.keras` file, or a run folder
             of `kzoo train`.
-        **overrides: Recipe keys, such as `num_classes`, `labels`, `adapter`, `max_tokens`, `seed`,
-            `backbone` (a folder with weights), `learning_rate`, `epochs`, `pooling`. Not for saved
-            models.
+        **overrides: Recipe keys with dots, as in `**{"head.dropout": 0.2}`, or shortcuts such as
+            `num_classes`, `labels`, `adapter`, `max_tokens`, `seed`, `backbone` (a folder with
+            weights), `learning_rate`, `epochs`, `pooling`. Not for saved models.
 
     Returns:
-        A `kzoo.TextClassifier`, `kzoo.TextEncoder`, `kzoo.TextGenerator` or
-        `kzoo.Seq2SeqGenerator`, ready to `fit`.
+        A `kzoo.Model`, ready to `fit`: a `TextClassifier`, `TextEncoder`, `TextGenerator` or
+        `Seq2SeqGenerator` where the recipe ends in such a head.
 
     Raises:
         RecipeError: Unknown name or key; the nearest one is suggested.
@@ -53,53 +56,71 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
 
 
 def build_model(recipe: Recipe) -> Any:
-    """Builds the model of a recipe, weights loaded and adapter injected."""
-    source = find_backbone(recipe.backbone)
-    trunk = load_trunk(source)
-    pooling = Pooling() if isinstance(source, str) else source.pooling
-    positions = Dims.of(trunk.backbone).max_sequence_length  # 0: no table of positions
-    longest = (positions or _USUAL_LENGTH) if isinstance(source, str) else source.max_tokens
-    if recipe.max_tokens is not None and 0 < positions < recipe.max_tokens:
-        raise RecipeError(
-            f"`max_tokens` must be at most {positions}, the positions of the trunk. "
-            f"Received: {recipe.max_tokens}"
-        )
-    if recipe.layers is not None:
-        trunk.backbone = cut(trunk.backbone, trunk.architecture, recipe.layers)
-    spec = recipe.model_spec(longest, pooling.mode, pooling.normalize)
-    model = _model_class(recipe.task)(trunk, spec)
-    if recipe.adapter is not None:
-        model.adapters.add("default", recipe.adapter)
-    for name, adapter in recipe.adapters.items():
-        model.adapters.add(name, adapter, activate=False)
-    if recipe.composition is not None:
-        block = parse_composition(recipe.composition)
-        if isinstance(block, Fuse):
-            model.adapters.add_fusion(*block.children, name=block.fusion)
-        model.adapters.activate(block)
+    """Builds the model of a recipe, weights loaded and adapters injected."""
+    from kzoo.models.model import Model, input_for
+
+    sections = recipe.every_head
+    heads = {name: build_head(section, name, recipe) for name, section in sections.items()}
+    trunk = recipe.trunk.build(recipe.seed)
+    cls: Any = Model
+    if len(sections) == 1:
+        kind = next(iter(sections.values())).kind
+        module, _, name = _MODELS.get(kind, "kzoo.models.model:Model").partition(":")
+        cls = getattr(importlib.import_module(module), name)
+    cls.check_trunk(trunk)
+    inputs = input_for(trunk, next(iter(heads.values())))
+    states = trunk(inputs)
+    outputs = {name: head(states) for name, head in heads.items()}
+    model = cls(
+        inputs,
+        outputs if len(outputs) > 1 else next(iter(outputs.values())),
+        recipe.name.replace("-", "_"),
+        training=recipe.training.build(),
+        seed=recipe.seed,
+        recipe=recipe.model_dump(mode="json"),
+    )
+    if recipe.adapters is not None:
+        recipe.adapters.build(trunk)
     return model
 
 
-def _model_class(task: str) -> Any:
-    where = {
-        "classification": "kzoo.models.classifier:TextClassifier",
-        "embedding": "kzoo.retrieval.text_encoder:TextEncoder",
-        "generation": "kzoo.models.generator:TextGenerator",
-        "text2text": "kzoo.models.seq2seq:Seq2SeqGenerator",
-    }
-    module, _, name = where[task].partition(":")
-    return getattr(importlib.import_module(module), name)
+def build_head(section: HeadSection, name: str, recipe: Recipe) -> Any:
+    """A head from its section.
+
+    Raises:
+        RecipeError: An unknown kind or option; the nearest one is suggested.
+    """
+    from kzoo.heads import HEADS
+
+    where = f"recipe `{recipe.name}` is not valid: "
+    if section.kind not in HEADS:
+        raise RecipeError(f"{where}`head.kind`: {section.kind!r}.{did_you_mean(section.kind, HEADS)}")
+    cls = HEADS.get(section.kind)
+    known = _arguments(cls)
+    if unknown := [key for key in section.options if key not in known]:
+        raise RecipeError(
+            f"{where}unknown key `head.{unknown[0]}`.{did_you_mean(unknown[0], known)}"
+        )
+    try:
+        return cls(**{"name": name, "seed": recipe.seed, **section.options})
+    except InputError as error:
+        raise RecipeError(f"{where}{error}") from error
+
+
+def _arguments(cls: Any) -> list[str]:
+    """Names that a class and its bases take, where they pass the rest on."""
+    found: list[str] = []
+    for base in cls.__mro__:
+        if base.__module__.startswith("keras"):
+            break
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            found += [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return [name for name in dict.fromkeys(found) if name != "self"]
 
 
 def _saved(path: Path) -> Any:
     import keras
-
-    # Registers the classes that a .keras file may name.
-    import kzoo.distillation.distiller
-    import kzoo.models.classifier
-    import kzoo.models.generator
-    import kzoo.models.seq2seq
-    import kzoo.retrieval.text_encoder  # noqa: F401
 
     if not path.is_file():
         raise RecipeError(f"`name_or_path` {str(path)!r}: there is no such file.")

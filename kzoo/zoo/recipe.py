@@ -1,115 +1,117 @@
-"""The schema of a zoo entry."""
+"""The schema of a zoo entry, version 2: sections with a `kind` each, and overrides of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
-    PositiveInt,
+    Field,
+    SerializeAsAny,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
-from kzoo.adapters.composition import Block, Fuse, parse_composition
-from kzoo.adapters.config import parse_adapter
-from kzoo.errors import AdapterError, RecipeError, explain_validation
-from kzoo.models.spec import HeadSpec, ModelSpec, TrainingSpec
+from kzoo.errors import RecipeError, did_you_mean, explain_validation
+from kzoo.registry import Registry
+from kzoo.training.settings import Training
+from kzoo.zoo.sections import HeadSection, Section
+
+#: Section kinds; what a kind means is said by its class, see `kzoo.zoo.sections`.
+SECTIONS: Registry[type[Section]] = Registry(
+    "recipe-kinds", "kzoo.zoo.sections", singular="kind", error=RecipeError
+)
+_DEFAULT_KINDS = {"trunk": "pretrained", "adapters": "named", "training": "fit"}
+# What a head is for, in words that people use; other kinds stand for themselves.
+_TASKS = {
+    "classify": "classification",
+    "regress": "regression",
+    "embed": "embedding",
+    "causal_lm": "generation",
+    "seq2seq_lm": "text2text",
+}
+_HEAD_KEYS = ("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets")
+_SHORT = {
+    "backbone": "trunk.source",
+    "layers": "trunk.layers",
+    "max_tokens": "trunk.max_tokens",
+    "frozen": "trunk.frozen",
+    "adapter": "adapters",
+    "composition": "adapters.composition",
+    **{key: f"training.{key}" for key in Training.model_fields},
+    **{key: f"head.{key}" for key in _HEAD_KEYS},
+}
 
 
 class Recipe(BaseModel):
     """One zoo entry: what is built, and how `fit` trains it by default.
 
     Args:
+        version: Of this schema.
         name: Name of the entry.
-        task: `classification`, `embedding`, `generation` (a causal language model) or
-            `text2text` (an encoder-decoder).
         summary: One line for people.
-        backbone: Name of a backbone file, a directory, or a `hf://`, `kaggle://` or KerasHub
-            preset handle.
-        layers: Transformer blocks to keep, rising; null keeps all.
-        trunk: `frozen` or `trainable`.
-        adapter: Such as `pfeiffer[reduction_factor=16]`; null for none. Several are a mapping of
-            names to such strings, `adapters`, with a `composition`.
-        adapters: Name -> adapter, instead of `adapter`.
-        composition: How they act together, such as `{type: Fuse, children: [a, b]}`.
-        max_tokens: Longest input; null takes the backbone's.
-        head: Pooling and dropout of the classification head; null pooling takes the backbone's.
-        normalize: Embedding only: whether vectors have length 1; null takes the backbone's.
-        training: Defaults of `fit`.
-        num_classes: Output classes; null until the first `fit` counts them.
-        labels: Names of the classes.
+        trunk: The pretrained part; kind `pretrained`, or a source alone.
+        adapters: What is added to it; kind `named`, or one adapter such as `lora[r=8]`.
+        head: How the model ends; `kind` is one of `kzoo.heads.HEADS`, the rest its arguments.
+        heads: Output name -> head, instead of `head`.
+        training: Defaults of `fit`; kind `fit`.
         seed: Decides initial values, dropout and data order.
         lineage: What the entry adds to the backbone, for the card.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    version: Literal[2]
     name: str
-    task: Literal["classification", "embedding", "generation", "text2text"]
     summary: str = ""
-    backbone: str
-    layers: list[int] | None = None
-    trunk: Literal["frozen", "trainable"] = "frozen"
-    adapter: str | dict[str, Any] | None = None
-    adapters: dict[str, str | dict[str, Any]] = {}
-    composition: dict[str, Any] | None = None
-    max_tokens: PositiveInt | None = None
-    head: HeadSpec | None = None
-    normalize: bool | None = None
-    training: TrainingSpec = TrainingSpec()
-    num_classes: PositiveInt | None = None
-    labels: tuple[str, ...] | None = None
+    trunk: SerializeAsAny[Section]
+    adapters: SerializeAsAny[Section] | None = None
+    head: HeadSection | None = None
+    heads: dict[str, HeadSection] = {}
+    training: SerializeAsAny[Section] = Field(None, validate_default=True)  # type: ignore
     seed: int = 0
     lineage: list[str] = []
 
-    @field_validator("adapter")
+    @field_validator("trunk", "adapters", "training", mode="before")
     @classmethod
-    def _parses(cls, value: Any) -> Any:
-        if value is not None:
-            try:
-                parse_adapter(value)
-            except AdapterError as error:
-                raise ValueError(str(error)) from error
-        return value
+    def _section(cls, value: Any, info: Any) -> Any:
+        name = str(info.field_name)
+        if isinstance(value, Section) or (value is None and name == "adapters"):
+            return value
+        if value is None and name == "training":
+            value = {}
+        if isinstance(value, str):
+            value = {"source": value} if name == "trunk" else {"add": {"default": value}}
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a mapping with a `kind`. Received: {value!r}")
+        options = dict(value)
+        kind = str(options.pop("kind", _DEFAULT_KINDS[name]))
+        found = SECTIONS.get(kind) if kind in SECTIONS else None
+        if found is None or found.section != name:
+            fitting = [k for k, section in SECTIONS.items() if section.section == name]
+            raise ValueError(f"has no kind {kind!r}.{did_you_mean(kind, fitting)}")
+        return found(kind=kind, **options)
 
-    @model_validator(mode="after")
-    def _acting(self) -> Self:
-        """What a composition names has to be there."""
-        try:
-            for spec in self.adapters.values():
-                parse_adapter(spec)
-            block = parse_composition(self.composition) if self.composition else None
-        except AdapterError as error:
-            raise ValueError(str(error)) from error
-        if self.adapter is not None and self.adapters:
-            raise ValueError("`adapter` and `adapters` exclude each other")
-        if bool(self.adapters) != (block is not None):
-            raise ValueError("`adapters` need a `composition`, and it needs them")
-        if isinstance(block, Block):
-            named = set(block.names()) - ({block.fusion} if isinstance(block, Fuse) else set())
-            if named != set(self.adapters):
-                raise ValueError(f"`composition` names {sorted(named)}, `adapters` others")
-        return self
+    def model_post_init(self, context: object) -> None:
+        """A model ends in one head or several."""
+        if (self.head is None) == (not self.heads):
+            raise ValueError("give `head`, or several as `heads`")
 
-    def model_spec(self, max_tokens: int, pooling: str, normalize: bool) -> ModelSpec:
-        """The model's data; the arguments are the backbone's facts, used where this is silent."""
-        return ModelSpec(
-            recipe=self.name,
-            max_tokens=self.max_tokens or max_tokens,
-            trunk=self.trunk,
-            head=self.head or HeadSpec(pooling=pooling),  # type: ignore[arg-type]
-            training=self.training,
-            num_classes=self.num_classes,
-            labels=self.labels,
-            normalize=normalize if self.normalize is None else self.normalize,
-            seed=self.seed,
-        )
+    @property
+    def every_head(self) -> dict[str, HeadSection]:
+        """Output name -> head."""
+        return {"head": self.head} if self.head is not None else dict(self.heads)
+
+    @property
+    def task(self) -> str:
+        """What the model is for, in a word."""
+        kinds = [head.kind for head in self.every_head.values()]
+        return _TASKS.get(kinds[0], kinds[0]) if len(kinds) == 1 else "multi-task"
 
 
 def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
@@ -118,10 +120,17 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
     Raises:
         RecipeError: An unknown key (with the nearest valid one), or a value that does not fit.
     """
+    if "version" not in data:
+        raise RecipeError(
+            f"{where} has no `version`. Recipes have `version: 2` and the sections trunk, adapters, "
+            "head and training (docs/recipes.md); kzoo reads no version 1."
+        )
     try:
         return Recipe(**data)
     except ValidationError as error:
-        known = [*Recipe.model_fields, *HeadSpec.model_fields, *TrainingSpec.model_fields]
+        known = {*Recipe.model_fields, *_SHORT}
+        for name in ("trunk", "adapters", "training"):
+            known |= set(SECTIONS.get(_DEFAULT_KINDS[name]).model_fields)
         raise RecipeError(explain_validation(error, where, known)) from error
 
 
@@ -148,31 +157,47 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def merged(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
-    """A recipe with some values replaced; `learning_rate` and the like reach into `training`.
+    """A recipe with some values replaced.
 
     Args:
         recipe: The zoo entry.
-        overrides: Recipe keys, or keys of `head` and `training`.
+        overrides: Keys with dots (`head.dropout`), whole sections, or plain shortcuts where they
+            are unambiguous: `num_classes`, `labels`, `pooling`, `dropout`, `max_tokens`,
+            `backbone`, `layers`, `adapter`, `learning_rate`, `epochs`, ...
 
     Raises:
         RecipeError: An unknown key, or a value that does not fit.
     """
     data = recipe.model_dump()
     for key, value in overrides.items():
-        if key in TrainingSpec.model_fields:
-            data["training"] = {**(data["training"] or {}), key: value}
-        elif key in HeadSpec.model_fields:
-            data["head"] = {**(data["head"] or {}), key: value}
-        elif isinstance(value, Mapping) and isinstance(data.get(key), dict) and key != "adapter":
-            data[key] = {**data[key], **value}
-        else:
-            data[key] = value
-    if overrides.get("labels") is not None:
-        data["labels"] = tuple(overrides["labels"])
-        data["num_classes"] = overrides.get("num_classes") or len(data["labels"])
-        if data["num_classes"] != len(data["labels"]):
+        path = _SHORT.get(key, key).split(".")
+        if path[0] not in Recipe.model_fields:
+            known = {*Recipe.model_fields, *_SHORT}
             raise RecipeError(
-                f"`num_classes` is {data['num_classes']}, but `labels` has {len(data['labels'])} "
-                "names."
+                f"recipe `{recipe.name}` with overrides is not valid: unknown key `{key}`."
+                f"{did_you_mean(key, known)}"
             )
+        if path[0] == "head" and recipe.head is None:
+            raise RecipeError(
+                f"`{key}` is ambiguous: recipe `{recipe.name}` has the heads "
+                f"{', '.join(recipe.heads)}. Name one, as in `heads.{next(iter(recipe.heads))}."
+                f"{path[-1]}`."
+            )
+        _put(data, path, value)
     return parse_recipe(data, f"recipe `{recipe.name}` with overrides")
+
+
+def _put(data: dict[str, Any], path: list[str], value: Any) -> None:
+    """Replaces the value at a path; a mapping in place of a section changes what it names."""
+    *outer, last = path
+    for key in outer:
+        inner = data.get(key)
+        data[key] = inner if isinstance(inner, dict) else {}
+        data = data[key]
+    before = data.get(last)
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    same = isinstance(before, dict) and kind in (None, before.get("kind"))
+    if isinstance(value, Mapping) and same and last not in ("add", "composition", "adapters"):
+        data[last] = {**before, **value}  # type: ignore[dict-item]
+    else:
+        data[last] = deepcopy(value)

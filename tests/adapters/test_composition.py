@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import make_model
 
 import kzoo
 from kzoo.adapters.composition import parse_composition
@@ -23,10 +24,9 @@ METHODS = {
 @pytest.fixture(scope="module")
 def model():
     from kzoo.models.classifier import TextClassifier
-    from kzoo.models.spec import ModelSpec
     from tests.tiny import make_tiny_trunk
 
-    model = TextClassifier(make_tiny_trunk(), ModelSpec(recipe="toy", num_classes=3, max_tokens=16))
+    model = make_model(TextClassifier, make_tiny_trunk(), recipe="toy", num_classes=3, max_tokens=16)
     rng = np.random.default_rng(0)
     for name, method in METHODS.items():
         model.adapters.add(name, method)
@@ -84,13 +84,13 @@ def test_errors(data, said):
 
 def test_average_of_linear_updates_is_the_average_of_matrices(model, x):
     """LoRA at one place: mean of outputs = output of the mean update."""
-    host = model.family.block_list(model.backbone)[0]._feedforward_intermediate_dense
+    host = model.trunk.family.block_list(model.backbone)[0]._feedforward_intermediate_dense
     z = np.random.default_rng(1).normal(size=(2, 3, 16)).astype("float32")
     activation, host.activation = host.activation, keras.activations.linear
 
     def at(composition):
         model.adapters.activate(composition)
-        site = model.sites.attached["blocks.0.ffn_intermediate"]
+        site = model.trunk.sites.attached["blocks.0.ffn_intermediate"]
         return np.asarray(site.adapted(site.base)(z))
 
     host.activation = activation
@@ -111,7 +111,7 @@ def test_batch_split_equals_single_runs(model, x):
 
 
 def test_split_gives_each_child_its_tokens(model):
-    site = model.sites.attached["blocks.0.query"]
+    site = model.trunk.sites.attached["blocks.0.query"]
     z = np.random.default_rng(1).normal(size=(2, 5, 16)).astype("float32")
     outputs = {}
     for name in ("a", "b", kzoo.Split("a", "b", splits=[2, -1])):

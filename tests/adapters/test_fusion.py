@@ -124,7 +124,7 @@ def test_a_fusion_in_a_model(tiny_classifier, reviews, tmp_path):
     model.adapters.activate(kzoo.Fuse("a", "b"))
     trained = {id(v) for v in model.trainable_variables}
     own = {id(v) for v in model.adapters.variables("a-b").values()}
-    assert trained == own | {id(v) for v in model.head.weights}
+    assert trained == own | {id(v) for v in model.head.of("a-b").weights}
     fused = np.asarray(model(x))
     before = [np.asarray(v) for v in model.adapters.variables("a-b").values()]
     model.fit(*reviews, epochs=1, verbose=0)

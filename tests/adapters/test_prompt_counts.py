@@ -51,6 +51,6 @@ def test_counts_are_those_of_built_layers(tiny_classifier):
         "mpt[num_tasks=2,num_ranks=3]",
     ):
         model.adapters.add("a", parse_adapter(spec), activate=False)
-        built = sum(math.prod(v.shape) for v in model.sites.trainable("a"))
+        built = sum(math.prod(v.shape) for v in model.trunk.sites.trainable("a"))
         assert built == parse_adapter(spec).count_parameters(dims), spec
         model.adapters.delete("a")

@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
+from kzoo.heads.pooling import pool
 from tiny import tiny_vocabulary
 
 from kzoo.adapters import parse_adapter
 from kzoo.adapters.composition import Average, Parallel, PerRow
 from kzoo.backbones.virtual_tokens import VirtualTokens, strip_virtual
 from kzoo.errors import AdapterError, InputError
-from kzoo.models.pooling import Pooling
 
 TEXTS = ["good film", "a bad film", "the cat"]
 V = len(tiny_vocabulary())
@@ -186,14 +186,14 @@ def test_adapters_of_the_embedding_see_real_tokens_only(tiny_classifier):
 def test_fit_and_save_on_raw_strings(spec, tiny_classifier, tmp_path):
     model = tiny_classifier(spec, max_tokens=20)
     before = {k: np.asarray(v) for k, v in model.adapters.variables("default").items()}
-    trunk = [np.asarray(v) for v in model.trunk_variables]
+    trunk = [np.asarray(v) for v in model.trunk.trunk_variables]
     model.compile(jit_compile="ptuning" in spec, learning_rate=0.02)
     texts = ["good film", "bad film", "great movie", "awful movie"]  # one length: one shape
     history = model.fit(texts * 4, ["pos", "neg"] * 8, epochs=4, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     for key, value in model.adapters.variables("default").items():
         assert np.abs(before[key] - np.asarray(value)).max() > 0, key
-    for value, variable in zip(trunk, model.trunk_variables, strict=True):
+    for value, variable in zip(trunk, model.trunk.trunk_variables, strict=True):
         np.testing.assert_array_equal(value, np.asarray(variable))
     expected = outputs(model)
     model.save(tmp_path / "model.keras")
@@ -212,7 +212,7 @@ def test_lstm_under_xla(tiny_classifier):
 
     model = tiny_classifier(num_classes=2)
     model.adapters.add("p", "ptuning[num_virtual_tokens=3,encoder=lstm,bottleneck=5,lstm_layers=1]")
-    ((_, layer),) = model.sites.layers("p")
+    ((_, layer),) = model.trunk.sites.layers("p")
 
     def rows_and_gradients():
         with tf.GradientTape() as tape:
@@ -236,7 +236,7 @@ def test_pooling_takes_real_tokens():
     real["max"] = [tokens[0, 1:3].max(0), tokens[1, [0, 2]].max(0)]
     real["cls"] = tokens[:, 0]
     for mode, expected in real.items():
-        found = Pooling(mode, vocabulary_size=9)(tokens, padding_mask=mask, token_ids=ids)
+        found = pool(tokens, mode, np.logical_and(mask, ids < 9))
         np.testing.assert_allclose(np.asarray(found), np.stack(expected), rtol=1e-6)
 
 
@@ -247,7 +247,7 @@ def test_a_prompt_for_each_task(tiny_classifier):
     made = [np.asarray(values["task_cols"])[t] @ np.asarray(values["task_rows"])[t] for t in (0, 2)]
     assert np.abs(np.stack(made) - 1).max() < 0.3 and np.abs(made[0] - made[1]).max() > 1e-3
     disturb({"prompt": values["prompt"]})
-    ((_, layer),) = model.sites.layers("m")
+    ((_, layer),) = model.trunk.sites.layers("m")
     ids = model.text.encode(["good"])["token_ids"][0]
     assert ids.tolist() == [CLS, V + 2, V + 3, GOOD, SEP]
     expected = np.asarray(values["prompt"]) * made[1]

@@ -111,7 +111,7 @@ def test_budget_and_removals_equal_peft(pair):
 
 def test_regularizer_is_pefts_mean(tiny_classifier):
     model = tiny_classifier("adalora[init_r=3,target_r=2,orth_reg_weight=0.5]", num_classes=2)
-    layers = [layer for _, layer in model.sites.layers("default")]
+    layers = [layer for _, layer in model.trunk.sites.layers("default")]
 
     def distance(matrix):
         return np.linalg.norm(matrix @ matrix.T - np.eye(len(matrix)))
@@ -142,7 +142,7 @@ def test_fit_with_the_allocator(tiny_classifier, reviews, tmp_path):
     assert steps == 15 and known == sorted(known, reverse=True) and known[-1] == 8
     assert budgets[steps - 4] == 8 and budgets[5] > 8  # final three steps before the end
     assert min(least[2:]) > 0  # the compiled step tells every gradient
-    layers = [layer for _, layer in model.sites.layers("default")]
+    layers = [layer for _, layer in model.trunk.sites.layers("default")]
     masks = np.stack([np.asarray(layer.rank_mask) for layer in layers])
     assert masks.shape == (4, 4) and masks.sum() == 8
     assert "apply" not in vars(model.optimizer) and model.train_function is None
@@ -151,7 +151,7 @@ def test_fit_with_the_allocator(tiny_classifier, reviews, tmp_path):
     model.adapters.save("default", tmp_path / "a")
     other = tiny_classifier(num_classes=2)
     other.adapters.load(tmp_path / "a")
-    for layer in (layer for _, layer in other.sites.layers("default")):
+    for layer in (layer for _, layer in other.trunk.sites.layers("default")):
         mask = np.asarray(layer.rank_mask)
         layer.lora_e.assign(np.where(mask > 0, np.asarray(layer.lora_e), 5.0))
     np.testing.assert_array_equal(other.predict(reviews[0][:3], verbose=0), before)
@@ -167,7 +167,7 @@ def test_sensitivities_are_those_of_the_step(tiny_classifier):
     variables = model.trainable_variables
     gradients = [np.full(v.shape, 0.5, "float32") for v in variables]
     model.optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
-    layer = next(layer for _, layer in model.sites.layers("default"))
+    layer = next(layer for _, layer in model.trunk.sites.layers("default"))
     mean, uncertainty = allocator._averages[id(layer.lora_a)]
     sensitivity = np.abs(np.asarray(layer.lora_a)) * 0.5
     np.testing.assert_allclose(np.asarray(mean), 0.15 * sensitivity, rtol=1e-4)
@@ -205,18 +205,14 @@ UNION = (
 @pytest.fixture(scope="module")
 def trained():
     """All methods at once, trained for a few steps."""
-    from tiny import NEGATIVE, POSITIVE, make_tiny_trunk
+    from tiny import NEGATIVE, POSITIVE, make_model, make_tiny_trunk
 
     from kzoo.models.classifier import TextClassifier
-    from kzoo.models.spec import ModelSpec
 
-    model = TextClassifier(
-        make_tiny_trunk(),
-        ModelSpec(recipe="tiny", max_tokens=32, num_classes=2, head={"pooling": "pooler"}),
-    )
+    model = make_model(TextClassifier, make_tiny_trunk(), recipe="tiny", max_tokens=32, num_classes=2, head={"pooling": "pooler"})
     model.adapters.add("all", UNION)
     before = {key: np.asarray(v) for key, v in model.adapters.variables("all").items()}
-    trunk = [np.asarray(v) for v in model.trunk_variables]
+    trunk = [np.asarray(v) for v in model.trunk.trunk_variables]
     model.compile(learning_rate=0.05, jit_compile=False)
     texts, labels = POSITIVE + NEGATIVE, [1] * len(POSITIVE) + [0] * len(NEGATIVE)
     # In two steps: where one factor starts at zero, the other one moves in the second.
@@ -233,7 +229,7 @@ def test_everything_of_every_method_is_trained_and_nothing_else(trained):
     for key, old in before.items():
         still = key.endswith(FROZEN)
         assert (old == after[key]).all() == still, key
-    for old, variable in zip(trunk, model.trunk_variables, strict=True):
+    for old, variable in zip(trunk, model.trunk.trunk_variables, strict=True):
         np.testing.assert_array_equal(old, np.asarray(variable))
 
 

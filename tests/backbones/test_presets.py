@@ -5,7 +5,7 @@ import pytest
 from families import make_tiny_backbone, tiny_inputs
 
 from kzoo.backbones.families import family_named
-from kzoo.backbones.loading import load_trunk
+from kzoo.backbones.loading import load_pretrained
 from kzoo.backbones.text import TextProcessor
 from kzoo.backbones.tokenizer import tokenizer_from_hub
 from kzoo.errors import WeightsError
@@ -20,7 +20,7 @@ def test_a_gpt2_preset(tmp_path):
     backbone = make_tiny_backbone("gpt2")
     backbone.save_to_preset(tmp_path)
     tokenizer.save_to_preset(tmp_path)
-    trunk = load_trunk(str(tmp_path))
+    trunk = load_pretrained(str(tmp_path))
     assert (trunk.family.name, trunk.architecture.activation) == ("gpt2", "gelu_new")
     inputs = tiny_inputs("gpt2")
     np.testing.assert_array_equal(np.asarray(trunk.backbone(inputs)), np.asarray(backbone(inputs)))

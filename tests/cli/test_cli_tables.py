@@ -5,6 +5,7 @@ import json
 import pytest
 
 import kzoo.zoo.catalogue as catalogue
+from kzoo.backbones.source import find_source
 
 
 def test_list(kzoo):
@@ -57,7 +58,7 @@ def test_info_of_a_recipe_file_and_of_missing_weights(kzoo, toys, monkeypatch):
     answer = kzoo("info", toys.linear)
     assert answer.code == 0
     assert str(toys.folder) in answer.out.replace("\n", "").replace(" ", "")
-    found = catalogue.find_backbone("minilm-l6")
+    found = find_source("minilm-l6")
     monkeypatch.setattr(type(found), "package_folder", lambda self: None)
     answer = kzoo("info", "bert-linear")
     assert f"The weights are not installed. Run: {found.package.install}" in answer.out

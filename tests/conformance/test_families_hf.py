@@ -8,7 +8,7 @@ import pytest
 from kzoo.backbones.families import family_named
 from kzoo.backbones.hf_config import backbone_config
 from kzoo.backbones.hf_weights import assign_weights
-from kzoo.backbones.loading import load_trunk
+from kzoo.backbones.loading import load_pretrained
 from kzoo.errors import WeightsError
 
 torch = pytest.importorskip("torch")
@@ -172,7 +172,7 @@ def batch(family, rng):
 def test_hf_folder_gives_hf_hidden_states(case, tmp_path):
     reference = make_folder(tmp_path, case)
     config = json.loads((tmp_path / "config.json").read_text())
-    trunk = load_trunk(str(tmp_path))
+    trunk = load_pretrained(str(tmp_path))
     assert trunk.family.name == config["model_type"]
     ours, theirs, masks = batch(trunk.family, np.random.default_rng(0))
     with torch.no_grad():
@@ -202,7 +202,7 @@ def test_hf_folder_gives_hf_hidden_states(case, tmp_path):
 def test_half_precision_weights(tmp_path):
     """Llama and its kin are published in bfloat16, which numpy has not."""
     reference = make_folder(tmp_path, "llama", torch.bfloat16)
-    trunk = load_trunk(str(tmp_path))
+    trunk = load_pretrained(str(tmp_path))
     ours, theirs, masks = batch(trunk.family, np.random.default_rng(0))
     with torch.no_grad():
         expected = reference(**theirs).last_hidden_state.numpy()
@@ -215,7 +215,7 @@ def test_logits_matrix(case, tmp_path):
     make_folder(tmp_path, case)
     cls = getattr(transformers, CASES[case][0].replace("Model", "ForCausalLM"))
     head = cls.from_pretrained(tmp_path).get_output_embeddings().weight.detach().numpy()
-    embedding = load_trunk(str(tmp_path)).backbone.token_embedding
+    embedding = load_pretrained(str(tmp_path)).backbone.token_embedding
     if case == "mistral-window":  # saved without a head: what would be tied is
         head = np.asarray(embedding.embeddings)
     x = np.random.default_rng(0).normal(size=(2, 3, 16)).astype("float32")
@@ -252,7 +252,7 @@ def test_missing_tensors_are_named(tmp_path):
     gone = "model.layers.1.self_attn.q_norm.weight"
     save_file({k: v for k, v in tensors.items() if k != gone}, path)
     with pytest.raises(WeightsError, match=r"no tensor `layers.1.self_attn.q_norm.weight`"):
-        load_trunk(str(tmp_path))
+        load_pretrained(str(tmp_path))
 
 
 def test_no_variable_is_left_at_random(tmp_path, monkeypatch):

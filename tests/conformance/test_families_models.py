@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 from families import FAMILY_NAMES, VOCABULARY, make_tiny_backbone
+from tiny import make_model
 
 from kzoo.adapters.matrix import listed_methods
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.families import family_named
-from kzoo.backbones.loading import Trunk
+from kzoo.backbones.loading import Pretrained
 from kzoo.errors import AdapterError
 from kzoo.models.classifier import TextClassifier
-from kzoo.models.spec import ModelSpec
 
 # BERT has its own tests; the others left out share every class but the outermost with one here.
 NAMES = ("albert", "electra", "deberta-v2", "gpt2", "llama", "qwen3", "gemma", "t5", "bart")
@@ -36,8 +36,8 @@ def make_classifier(name):
     family, backbone = family_named(name), make_tiny_backbone(name)
     architecture = Architecture.of_built(backbone, family)
     architecture.apply(backbone, family)
-    trunk = Trunk(backbone, family, architecture, letters(), "tiny")
-    return TextClassifier(trunk, ModelSpec(recipe="tiny", max_tokens=16, num_classes=2))
+    trunk = Pretrained(backbone, family, architecture, letters(), "tiny")
+    return make_model(TextClassifier, trunk, recipe="tiny", max_tokens=16, num_classes=2)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,10 +54,10 @@ def test_classifier(name, tmp_path):
 
     model.adapters.add("a", "lora[r=2,targets=[query,value,ffn_output]]")
     np.testing.assert_array_equal(np.asarray(model(x)), plain)
-    before = [np.asarray(v) for v in model.trunk_variables]
+    before = [np.asarray(v) for v in model.trunk.trunk_variables]
     model.compile(jit_compile=False, run_eagerly=True)
     model.fit(TEXTS, [0, 1, 0, 1], epochs=1, verbose=0)
-    for value, variable in zip(before, model.trunk_variables, strict=True):
+    for value, variable in zip(before, model.trunk.trunk_variables, strict=True):
         np.testing.assert_array_equal(value, np.asarray(variable))
     trained = np.asarray(model(x))
     assert np.abs(trained - plain).max() > 1e-6
@@ -79,7 +79,7 @@ def test_every_method_comes_back_from_a_keras_file(name, tmp_path):
             model.adapters.add(f"a{number}", spec, activate=False)
         except AdapterError:  # tests/conformance/test_matrix.py knows which
             continue
-        for variable in model.sites.trainable(f"a{number}"):
+        for variable in model.trunk.sites.trainable(f"a{number}"):
             variable.assign(np.asarray(variable) + rng.normal(0, 0.3, variable.shape))
         kept[f"a{number}"] = method
     model.save(tmp_path / "model.keras")

@@ -47,11 +47,11 @@ def test_identity_switching_and_deletion(method, tiny_classifier):
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_only_adapter_and_head_move(method, jit_compile, tiny_classifier, reviews):
     model = tiny_classifier(method)
-    trunk = [np.asarray(v) for v in model.trunk_variables]
+    trunk = [np.asarray(v) for v in model.trunk.trunk_variables]
     before = {k: np.asarray(v) for k, v in model.adapters.variables("default").items()}
     model.compile(jit_compile=jit_compile)
     model.fit(*reviews, epochs=2, verbose=0)
-    for value, variable in zip(trunk, model.trunk_variables, strict=True):
+    for value, variable in zip(trunk, model.trunk.trunk_variables, strict=True):
         np.testing.assert_array_equal(value, np.asarray(variable))
     after = model.adapters.variables("default")
     moved = {key for key in before if np.abs(before[key] - np.asarray(after[key])).max() > 0}
@@ -78,7 +78,7 @@ def test_two_adapters_are_nested_functions(tiny_classifier):
     for name in ("a", "b"):
         model.adapters.add(name, "lora[targets=[ffn_output]]", activate=False)
         disturb(model.adapters.variables(name).values())
-    block = model.family.block_list(model.backbone)[0]
+    block = model.trunk.family.block_list(model.backbone)[0]
     site = block._feedforward_output_dense
     x = np.random.default_rng(1).normal(size=(2, 3, 32)).astype("float32")
     model.adapters.deactivate()

@@ -5,7 +5,7 @@ import pytest
 
 from kzoo.adapters.injection import Sites
 from kzoo.adapters.methods.lora import LoraConfig
-from kzoo.backbones.loading import load_trunk
+from kzoo.backbones.loading import load_pretrained
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -100,7 +100,7 @@ def sequence(output):
 @pytest.mark.parametrize("prefixed", [True, False])
 def test_hf_folder_gives_hf_hidden_states(family, changes, prefixed, tmp_path):
     reference = make_folder(tmp_path, family, prefixed, **changes)
-    trunk = load_trunk(str(tmp_path))
+    trunk = load_pretrained(str(tmp_path))
     ours, theirs, mask = batch(family, 1 if family == "roberta" else 0)
     with torch.no_grad():
         expected = reference(**theirs).last_hidden_state.numpy()
@@ -126,7 +126,7 @@ def test_lora_equals_peft(targets, modules, tmp_path):
     reference = peft.get_peft_model(
         base, peft.LoraConfig(r=3, lora_alpha=12, target_modules=pattern, init_lora_weights=False)
     ).eval()
-    trunk = load_trunk(str(tmp_path))
+    trunk = load_pretrained(str(tmp_path))
     config = LoraConfig(method="lora", r=3, alpha=12, targets=targets)
     sites = Sites(trunk.family.places(trunk.backbone))
     layers = sites.add("a", config)

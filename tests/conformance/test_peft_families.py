@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from test_families_hf import BERT, CASES, batch
+from tiny import make_model
 
 import kzoo
-from kzoo.backbones.loading import load_trunk
+from kzoo.backbones.loading import load_pretrained
 from kzoo.errors import AdapterError
 from kzoo.models.classifier import TextClassifier
-from kzoo.models.spec import HeadSpec, ModelSpec
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -142,12 +142,12 @@ class Pair:
                 parameter.add_(0.05 * torch.randn_like(parameter))
         self.torch.save_pretrained(folder)
         (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
-        trunk = load_trunk(str(folder))
+        trunk = load_pretrained(str(folder))
         self.family = trunk.family
         if name == "bert":
-            head = HeadSpec(pooling="pooler")
-            spec = ModelSpec(recipe="tiny", max_tokens=16, head=head, num_classes=3)
-            self.keras = TextClassifier(trunk, spec)
+            head = dict(pooling="pooler")
+            spec = dict(recipe="tiny", max_tokens=16, head=head, num_classes=3)
+            self.keras = make_model(TextClassifier, trunk, **spec)
         else:
             self.keras = trunk.backbone
             kzoo.adapt(self.keras)
@@ -279,9 +279,9 @@ def test_score_of_a_causal_model(tmp_path):
     base = transformers.GPT2ForSequenceClassification(transformers.GPT2Config(**sizes)).eval()
     base.save_pretrained(tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
-    trunk = load_trunk(str(tmp_path))
-    spec = ModelSpec(recipe="tiny", max_tokens=16, head=HeadSpec(pooling="last"))
-    model = TextClassifier(trunk, spec)
+    trunk = load_pretrained(str(tmp_path))
+    spec = dict(recipe="tiny", max_tokens=16, head=dict(pooling="last"))
+    model = make_model(TextClassifier, trunk, **spec)
     config = peft.LoraConfig(r=3, target_modules=["c_attn"], task_type="SEQ_CLS")
     reference = peft.get_peft_model(copy.deepcopy(base), config).eval()
     random_values(reference, torch.Generator().manual_seed(0), head=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tiny import make_model
 
 import kzoo
-from kzoo.backbones.loading import load_trunk
+from kzoo.backbones.loading import load_pretrained
 from kzoo.models.classifier import TextClassifier
-from kzoo.models.spec import HeadSpec, ModelSpec
 
 GOLDEN = Path(__file__).parent / "golden_peft"
 
@@ -25,11 +25,11 @@ def test_stored_adapters(name, tmp_path):
     folder = GOLDEN / name
     kept = load_file(folder / "outputs.st")
     inputs = {k: v for k, v in kept.items() if not k.startswith(("output.", "head."))}
-    trunk = load_trunk(str(folder))
+    trunk = load_pretrained(str(folder))
     if name == "bert":
-        head = HeadSpec(pooling="pooler")
-        spec = ModelSpec(recipe="tiny", max_tokens=16, head=head, num_classes=3)
-        model = TextClassifier(trunk, spec)
+        head = dict(pooling="pooler")
+        spec = dict(recipe="tiny", max_tokens=16, head=head, num_classes=3)
+        model = make_model(TextClassifier, trunk, **spec)
     else:
         model = trunk.backbone
         kzoo.adapt(model)

@@ -8,7 +8,7 @@ from test_peft import batch, make_folder, sequence
 
 from kzoo.adapters import parse_adapter
 from kzoo.adapters.injection import Sites
-from kzoo.backbones.loading import load_trunk
+from kzoo.backbones.loading import load_pretrained
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
@@ -192,7 +192,7 @@ def base(folder):
 
 @pytest.fixture(scope="module")
 def trunk(base, folder):
-    return load_trunk(str(folder))
+    return load_pretrained(str(folder))
 
 
 def module_of(place):

@@ -7,7 +7,7 @@ from test_peft import SIZES, sequence
 from kzoo.adapters import parse_adapter
 from kzoo.adapters.injection import Sites
 from kzoo.backbones.families import family_of
-from kzoo.backbones.loading import load_trunk
+from kzoo.backbones.loading import load_pretrained
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -52,7 +52,7 @@ def pair(request, tmp_path_factory):
     if request.param == "bert":
         tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(chr, range(97, 123))]
         (folder / "vocab.txt").write_text("\n".join(tokens))
-        return request.param, load_trunk(str(folder)).backbone
+        return request.param, load_pretrained(str(folder)).backbone
     return request.param, keras_hub.models.Backbone.from_preset(str(folder))
 
 

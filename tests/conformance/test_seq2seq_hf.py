@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 from test_families_hf import CASES, make_folder
+from tiny import make_model
 
-from kzoo.backbones.loading import load_trunk
+from kzoo.backbones.loading import load_pretrained
 from kzoo.models.seq2seq import Seq2SeqGenerator
-from kzoo.models.spec import ModelSpec
 from tests.models.letters import letter_tokenizer
 
 torch = pytest.importorskip("torch")
@@ -27,10 +27,10 @@ def hf_tokenizer(family, pad):
 @pytest.mark.parametrize("case", ["t5", "t5-v1.1", "bart"])
 def test_loss_and_generation(case, tmp_path):
     make_folder(tmp_path, case)
-    trunk = load_trunk(str(tmp_path))
+    trunk = load_pretrained(str(tmp_path))
     family = trunk.family.name
     trunk = dataclasses.replace(trunk, tokenizer_json=letter_tokenizer(family))
-    model = Seq2SeqGenerator(trunk, ModelSpec(recipe="tiny", max_tokens=32))
+    model = make_model(Seq2SeqGenerator, trunk, recipe="tiny", max_tokens=32)
     cls = getattr(transformers, CASES[case][0].replace("Model", "ForConditionalGeneration"))
     reference = cls.from_pretrained(tmp_path).eval()
     start = model.text.decoder_opening[0]  # T5Config has none

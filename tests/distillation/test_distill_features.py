@@ -6,8 +6,13 @@ import pytest
 from distillation_toys import CLASSES, FEATURES, cross_entropy, data, dense
 
 from kzoo.distillation import Distiller, HiddenMSE, SoftTargetKL
-from kzoo.distillation.capture import capture, single
+from kzoo.distillation.features import single
 from kzoo.distillation.find_layer import find_layer
+from kzoo.trunk.capture import Spot, watched
+
+
+def capture(layers):
+    return watched({name: Spot(layer) for name, layer in layers.items()})
 
 
 def nested(width, name, seed, depth=2):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from distillation_toys import FakeText, cross_entropy, soft_kl, text_model
+from kzoo.distillation.text import is_text, prepare
 
 from kzoo.distillation import DistillationError, Distiller
-from kzoo.distillation.text import is_text, prepare
 
 GOOD = ["good day", "good food", "very good", "so good it is"]
 BAD = ["bad day", "bad food", "very bad", "so bad it is"]

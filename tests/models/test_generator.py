@@ -3,15 +3,15 @@
 import keras
 import numpy as np
 import pytest
+from kzoo.reads.language import language_rows
+from tiny import make_model
 
 import kzoo
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.families import family_named
-from kzoo.backbones.loading import Trunk
+from kzoo.backbones.loading import Pretrained
 from kzoo.errors import InputError, WeightsError
 from kzoo.models.generator import TextGenerator
-from kzoo.models.language_rows import language_rows
-from kzoo.models.spec import ModelSpec
 from tests.families import make_tiny_backbone
 from tests.models.letters import LETTERS, letter_tokenizer
 
@@ -23,8 +23,8 @@ def make_generator(family="gpt2", adapter=None, **changes):
     row = family_named(family)
     architecture = Architecture.of_built(backbone, row)
     architecture.apply(backbone, row)
-    trunk = Trunk(backbone, row, architecture, letter_tokenizer(), "tiny")
-    model = TextGenerator(trunk, ModelSpec(recipe="tiny", max_tokens=20))
+    trunk = Pretrained(backbone, row, architecture, letter_tokenizer(), "tiny")
+    model = make_model(TextGenerator, trunk, recipe="tiny", max_tokens=20)
     if adapter:
         model.adapters.add("default", adapter)
     return model
@@ -70,7 +70,7 @@ def test_fit_learns_completions_and_generate_gives_what_is_learned(tmp_path):
     model = make_generator(
         adapter="lora[r=8,alpha=16,targets=[query,value,attention_output,ffn_output]]"
     )
-    trunk = [np.asarray(v) for v in model.trunk_variables]
+    trunk = [np.asarray(v) for v in model.trunk.trunk_variables]
     model.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
     prompts = [prompt for prompt, _ in PAIRS]
     untrained = model.generate(prompts, max_new_tokens=4)
@@ -79,7 +79,8 @@ def test_fit_learns_completions_and_generate_gives_what_is_learned(tmp_path):
     after = model.evaluate(PAIRS, verbose=0, return_dict=True)
     assert after["loss"] < 0.8 * before["loss"]
     np.testing.assert_allclose(after["perplexity"], np.exp(after["loss"]), rtol=1e-3)
-    same = [(np.asarray(v) == t).all() for v, t in zip(model.trunk_variables, trunk, strict=True)]
+    now = model.trunk.trunk_variables
+    same = [(np.asarray(v) == t).all() for v, t in zip(now, trunk, strict=True)]
     assert all(same)
     found = model.generate(prompts, max_new_tokens=4)
     assert found == [greedy(model, prompt, 4) for prompt in prompts]

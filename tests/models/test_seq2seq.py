@@ -4,15 +4,15 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+from kzoo.reads.language import seq2seq_rows
+from tiny import make_model
 
 import kzoo
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.families import family_named
-from kzoo.backbones.loading import Trunk
+from kzoo.backbones.loading import Pretrained
 from kzoo.errors import InputError, WeightsError
 from kzoo.models.seq2seq import Seq2SeqGenerator
-from kzoo.models.seq2seq_rows import seq2seq_rows
-from kzoo.models.spec import ModelSpec
 from tests.families import make_tiny_backbone
 from tests.models.letters import letter_id, letter_tokenizer
 
@@ -27,8 +27,8 @@ def make_generator(family="t5", adapter=None, **changes):
     table.assign(np.random.default_rng(0).normal(0, 4 if family == "t5" else 1, table.shape))
     row = family_named(family)
     architecture = Architecture.of_built(backbone, row)
-    trunk = Trunk(backbone, row, architecture, letter_tokenizer(family), "tiny")
-    model = Seq2SeqGenerator(trunk, ModelSpec(recipe="tiny", max_tokens=16))
+    trunk = Pretrained(backbone, row, architecture, letter_tokenizer(family), "tiny")
+    model = make_model(Seq2SeqGenerator, trunk, recipe="tiny", max_tokens=16)
     if adapter:
         model.adapters.add("default", adapter)
     return model
@@ -112,7 +112,7 @@ def test_fit_learns_targets_and_generate_writes_what_is_learned(tmp_path):
     model = make_generator(
         adapter="lora[r=8,alpha=16,targets=[query,value,cross_value,ffn_intermediate,ffn_output]]"
     )
-    trunk = [np.asarray(v) for v in model.trunk_variables]
+    trunk = [np.asarray(v) for v in model.trunk.trunk_variables]
     model.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
     before = model.evaluate(PAIRS, verbose=0, return_dict=True)
     # The mean over the tokens of targets and their ends; padding does not count.
@@ -130,7 +130,8 @@ def test_fit_learns_targets_and_generate_writes_what_is_learned(tmp_path):
     history = model.fit(SOURCES, targets, epochs=30, batch_size=3, verbose=0).history
     assert history["loss"][-1] < 0.3 * before["loss"]
     assert history["accuracy"][-1] > before["accuracy"]
-    same = [(np.asarray(v) == t).all() for v, t in zip(model.trunk_variables, trunk, strict=True)]
+    now = model.trunk.trunk_variables
+    same = [(np.asarray(v) == t).all() for v, t in zip(now, trunk, strict=True)]
     assert all(same)
     found = model.generate(SOURCES, max_new_tokens=5)
     assert found == greedy(model, SOURCES, 5, [model.end])
@@ -171,7 +172,7 @@ def test_decoding_with_a_cache_is_decoding_by_whole_passes(family, adapter):
     ids = np.random.default_rng(1).integers(3, SIZE, (3, 5)).astype("int32")
     inputs |= {"decoder_token_ids": ids, "decoder_padding_mask": np.ones_like(ids)}
     whole = np.asarray(model(inputs))
-    task, mask = model._decoding.task("greedy"), inputs["encoder_padding_mask"]
+    task, mask = model.decoding().task("greedy"), inputs["encoder_padding_mask"]
     _, states, own, cross = task._build_cache(inputs["encoder_token_ids"], mask, ids * 0)
     steps = []
     for place in range(5):

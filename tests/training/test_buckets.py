@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kzoo.training.buckets import (
+from kzoo.reads.buckets import (
     LADDER,
     choose_buckets,
     ordered_batches,
@@ -73,7 +73,7 @@ def test_ordered_batches_keep_the_order():
 
 
 def test_every_length_pads_only_the_left_over():
-    from kzoo.training.buckets import every_length
+    from kzoo.reads.buckets import every_length
 
     lengths = np.array([3, 3, 5, 9, 9, 9])
     assert every_length(lengths, 64) == (3, 5, 9)

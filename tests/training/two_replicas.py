@@ -18,13 +18,12 @@ import numpy as np
 import tensorflow as tf
 from distillation_toys import cross_entropy, data, dense
 from runs_toys import write_dataset, write_recipe, write_trunk
-from tiny import NEGATIVE, POSITIVE, make_tiny_trunk
+from tiny import NEGATIVE, POSITIVE, make_model, make_tiny_trunk
 
 import kzoo
 from kzoo import runs
 from kzoo.adapters import RankAllocator
 from kzoo.models.classifier import TextClassifier
-from kzoo.models.spec import ModelSpec
 
 TEXTS, LABELS = (POSITIVE + NEGATIVE) * 4, (["pos"] * 5 + ["neg"] * 5) * 4
 CHECKS = {}
@@ -37,7 +36,7 @@ def check(function):
 
 def make(spec=None, **more):
     trunk = make_tiny_trunk(0, 2, 0.0)
-    model = TextClassifier(trunk, ModelSpec(recipe="tiny", max_tokens=32, head={"dropout": 0}))
+    model = make_model(TextClassifier, trunk, recipe="tiny", max_tokens=32, head={"dropout": 0})
     for name, adapter in {**({"a": spec} if spec else {}), **more}.items():
         model.adapters.add(name, adapter)
     return model
@@ -133,7 +132,7 @@ def rank_allocator(scope):
         on_train_batch_end=lambda batch, logs: scores.append(allocator.scores() * 1e6)
     )
     losses = train(model, callbacks=[allocator, watch])
-    masks = [layer.rank_mask for _, layer in model.sites.layers("a")]
+    masks = [layer.rank_mask for _, layer in model.trunk.sites.layers("a")]
     assert sum(np.asarray(mask).sum() for mask in masks) == 2 * len(masks)
     return [*outcome(model, losses), np.array(scores), *masks]
 

@@ -45,7 +45,7 @@ def test_card_counts_equal_the_built_model(name, minilm_folder):
     if card["task"] == "classification":
         trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
         assert card["trainable_parameters"] + head == trainable
-    assert model.spec.training.model_dump() == card["training"]
+    assert model.training_settings.model_dump() == card["training"]
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,28 @@ def test_student_is_cut_from_the_trunk(minilm_folder):
         assert all(np.array_equal(a, b) for a, b in pairs)
 
 
+START = "version: 2\ntrunk: minilm-l6\nhead: {kind: classify}\n"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("task: classification\nbackbone: minilm-l6\nadaptor: lora\n", "Did you mean `adapter`?"),
-        ("task: classification\n", "`backbone` is missing"),
-        ("task: guessing\nbackbone: minilm-l6\n", "`task`"),
-        ("task: classification\nbackbone: minilm-l6\nadapter: lora[rank=3]\n", "`rank`"),
-        ("task: classification\nbackbone: minilm-l6\ntraining: {epochs: 0}\n", "`training.epochs`"),
-        ("task: classification\nbackbone: minilm-l6\ntraining: {epoch: 1}\n", "`epochs`?"),
-        ("task: [unclosed\n", "is not YAML at line"),
+        (f"{START}adaptors: lora\n", "Did you mean `adapters`?"),
+        ("version: 2\nhead: {kind: classify}\ntraining: {}\n", "`trunk` is missing"),
+        ("version: 2\nhead: {kind: classify}\ntrunk: {}\n", "`trunk.source` is missing"),
+        ("version: 2\ntrunk: minilm-l6\nhead: {kind: guess}\n", "`head.kind`"),
+        ("version: 2\ntrunk: minilm-l6\nhead: {}\n", "`head.kind` is missing"),
+        ("version: 2\ntrunk: minilm-l6\n", "give `head`"),
+        ("task: classification\nbackbone: minilm-l6\n", "has no `version`"),
+        ("version: 1\ntrunk: minilm-l6\nhead: {kind: classify}\n", "`version`"),
+        (f"{START}adapters: lora[rank=3]\n", "`rank`"),
+        (f"{START}adapters: {{add: {{a: lora, b: lora}}}}\n", "need a `composition`"),
+        (f"{START}adapters: {{kind: unnamed, add: {{}}}}\n", "Did you mean `named`?"),
+        (f"{START}training: {{epochs: 0}}\n", "`training.epochs`"),
+        (f"{START}training: {{epoch: 1}}\n", "`epochs`?"),
+        ("version: 2\ntrunk: minilm-l6\nhead: {kind: classify, poling: cls}\n", "`pooling`?"),
+        ("version: 2\ntrunk: minilm-l6\nhead: {kind: classify, dropout: 2}\n", "`dropout`"),
+        ("version: [unclosed\n", "is not YAML at line"),
         ("just text\n", "must hold a mapping"),
         ("!!python/object/apply:os.system ['true']\n", "is not YAML"),
     ],
@@ -127,7 +139,9 @@ def test_unknown_names_and_overrides():
 
 def test_own_recipe_and_overrides(tmp_path, minilm_folder):
     path = tmp_path / "mine.yaml"
-    path.write_text("task: classification\nbackbone: minilm-l6\nlayers: [0]\n")
+    path.write_text(
+        "version: 2\ntrunk: {source: minilm-l6, layers: [0]}\nhead: {kind: classify}\n"
+    )
     assert kzoo.info(path)["name"] == "mine"
     model = kzoo.load(
         path,
@@ -139,8 +153,8 @@ def test_own_recipe_and_overrides(tmp_path, minilm_folder):
     )
     assert model.labels == ["a", "b"]
     assert model.adapters.configs["default"].r == 2
-    assert model.spec.training.learning_rate == 0.5
-    assert model.spec.head.pooling == "cls"
+    assert model.training_settings.learning_rate == 0.5
+    assert model.head.pooling == "cls"
     assert model.text.encode(["word " * 50])["token_ids"].shape == (1, 20)
     with pytest.raises(RecipeError, match="`max_tokens` must be at most 512"):
         kzoo.load(path, max_tokens=513)

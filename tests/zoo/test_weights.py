@@ -7,9 +7,8 @@ import pytest
 
 import kzoo
 from kzoo.backbones import loading
-from kzoo.backbones.source import BackboneSource
+from kzoo.backbones.source import BackboneSource, find_source
 from kzoo.errors import WeightsError
-from kzoo.zoo.catalogue import find_backbone
 
 
 @pytest.fixture
@@ -38,13 +37,13 @@ def test_wrong_checksum_is_refused_with_both_sums(copied, source_at):
         stream.seek(-1, 2)
         stream.write(bytes([last ^ 1]))
     source_at(copied)
-    promised = find_backbone("minilm-l6").sha256["model.safetensors"]
+    promised = find_source("minilm-l6").sha256["model.safetensors"]
     with pytest.raises(WeightsError) as error:
         kzoo.load("bert-linear", num_classes=2)
     assert promised in str(error.value)
     assert "`model.safetensors`" in str(error.value)
     model = kzoo.load("bert-linear", num_classes=2, backbone=str(copied))  # by choice, as they are
-    assert model.origin == str(copied)
+    assert model.trunk.origin == str(copied)
 
 
 def test_missing_file_and_truncated_file(copied):
@@ -90,9 +89,9 @@ def test_hub_download_is_pinned_and_verified(source_at, monkeypatch, minilm_fold
     fetch.folder = minilm_folder
     model = kzoo.load("minilm-encoder")
     assert calls == [
-        ("sentence-transformers/all-MiniLM-L6-v2", find_backbone("minilm-l6").revision)
+        ("sentence-transformers/all-MiniLM-L6-v2", find_source("minilm-l6").revision)
     ]
-    assert model.origin == "hf://sentence-transformers/all-MiniLM-L6-v2"
+    assert model.trunk.origin == "hf://sentence-transformers/all-MiniLM-L6-v2"
     fetch.folder = copied
     (copied / "tokenizer.json").write_text("{}")
     with pytest.raises(WeightsError, match="pip install"):
@@ -143,7 +142,7 @@ def test_kerashub_preset_directory(family, tmp_path):
         backbone = backbone_class(vocabulary_size=len(vocabulary), **sizes)
     backbone.save_to_preset(tmp_path)
     tokenizer.save_to_preset(tmp_path)
-    trunk = loading.load_trunk(str(tmp_path))
+    trunk = loading.load_pretrained(str(tmp_path))
     assert trunk.family.name == family
     assert trunk.architecture.activation == ("gelu_new" if family == "bert" else "gelu")
     ids = np.array([[5, 6, 7]], "int32")

@@ -13,7 +13,7 @@ from kzoo.adapters.interop.adapterhub_heads import with_pooler, without_pooler
 from kzoo.adapters.interop.adapterhub_reader import read_adapterhub
 from kzoo.adapters.interop.adapterhub_writer import write_adapterhub
 from kzoo.adapters.interop.folders import InteropWarning
-from kzoo.adapters.interop.on_models import layout_of_model
+from kzoo.adapters.interop.on_models import class_head, has_place_for_head, layout_of_model
 from kzoo.adapters.interop.peft_reader import Imported
 from kzoo.errors import AdapterError
 
@@ -51,7 +51,7 @@ def load_adapterhub(
         variables = adapters.variables(name)
         _check(found, variables, str(path))
         if head:
-            _take(model, head, str(path))
+            _take(model, head, str(path), name)
         for key, value in found.tensors.items():
             variables[key].assign(value)
     except BaseException:
@@ -81,8 +81,8 @@ def save_adapterhub(
     config = adapters.configs[name]
     tensors = {key: np.asarray(v) for key, v in adapters.variables(name).items()}
     head = None
-    if with_head and getattr(model, "num_classes", None) is not None:
-        facts, variables = model.head_state()
+    if with_head and class_head(model) is not None:
+        facts, variables = model.head_state(name)
         head = {key: np.asarray(v) for key, v in variables.items()}
         head |= {"pooling": facts["pooling"], "labels": facts["labels"]}
         if facts["pooling"] not in ("pooler", "cls"):
@@ -106,7 +106,7 @@ def _head_for(model: Any, found: Imported, where: str) -> Mapping[str, Any] | No
     head = found.facts["head"]
     if not head:
         return None
-    if not hasattr(model, "head"):
+    if not has_place_for_head(model):
         reason = "which this model has no place for"
     elif "dense_kernel" not in head:
         return dict(head)
@@ -124,7 +124,7 @@ def _head_for(model: Any, found: Imported, where: str) -> Mapping[str, Any] | No
     return None
 
 
-def _take(model: Any, head: Mapping[str, Any], where: str) -> None:
+def _take(model: Any, head: Mapping[str, Any], where: str, name: str) -> None:
     classes = int(head["kernel"].shape[1])
     facts = {"pooling": head["pooling"], "num_classes": classes, "labels": head["labels"]}
     dims = layout_of_model(model).dims
@@ -133,8 +133,8 @@ def _take(model: Any, head: Mapping[str, Any], where: str) -> None:
         raise AdapterError(
             f"{where!r} does not fit: the head is {len(head['kernel'])} wide, this model's {width}."
         )
-    model.accept_head(facts)
-    _, variables = model.head_state()
+    model.accept_head(facts, name)
+    _, variables = model.head_state(name)
     for key, variable in variables.items():
         variable.assign(head[key])
 

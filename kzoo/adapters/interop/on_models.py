@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kzoo.adapters.adapted import _backbone_of
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.interop.folders import InteropWarning
 from kzoo.adapters.interop.layouts import Layout, layout_of
@@ -16,7 +17,6 @@ from kzoo.adapters.interop.peft_format import Method
 from kzoo.adapters.interop.peft_reader import Imported, read_peft
 from kzoo.adapters.interop.peft_table import FULL, method_of
 from kzoo.adapters.interop.peft_writer import write_peft
-from kzoo.adapters.plain import _backbone_of
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import family_of
 from kzoo.errors import AdapterError
@@ -65,7 +65,7 @@ def put(
         variables = adapters.variables(name)
         _check(found, variables, where)
         if with_head and found.facts["head"]:
-            _take_head(model, found, where)
+            _take_head(model, found, where, name)
         for key, value in found.tensors.items():
             variables[key].assign(value)
     except BaseException:
@@ -91,8 +91,8 @@ def save_peft(adapters: Any, name: str, path: str | Path, with_head: bool, **opt
     layout = layout_of_model(model)
     head = None
     hf = layout.hf
-    if with_head and hf is not None and _has_head(model):
-        facts, variables = model.head_state()
+    if with_head and hf is not None and class_head(model) is not None:
+        facts, variables = model.head_state(name)
         if hf.head is not None and hf.head.pooling == facts["pooling"]:
             head = {key: np.asarray(v) for key, v in variables.items()}
         else:
@@ -128,8 +128,17 @@ def _without_networks(
     return None, {}
 
 
-def _has_head(model: Any) -> bool:
-    return getattr(model, "num_classes", None) is not None
+def class_head(model: Any) -> Any:
+    """The one classification head beside a trunk, if its classes are known."""
+    heads = [head for head in model.heads() if head.has_variables]
+    known = len(heads) == 1 and heads[0].kind == "classify" and not heads[0].is_open
+    return heads[0] if known else None
+
+
+def has_place_for_head(model: Any) -> bool:
+    """Whether a classification head of a file would have a place beside a trunk."""
+    heads = [head for head in model.heads() if head.has_variables]
+    return len(heads) == 1 and heads[0].kind == "classify"
 
 
 def _check(found: Imported, variables: dict[str, Any], where: str) -> None:
@@ -169,12 +178,12 @@ def _row(found: Imported, key: str) -> Any:
     return rows[0] if rows else None
 
 
-def _take_head(model: Any, found: Imported, where: str) -> None:
+def _take_head(model: Any, found: Imported, where: str, name: str) -> None:
     head = found.facts["head"]
     hf = layout_of_model(model).hf
-    if hf is None or hf.head is None or not hasattr(model, "accept_head"):
+    if hf is None or hf.head is None:
         return
-    if not hasattr(model, "head"):
+    if not has_place_for_head(model):
         warnings.warn(
             f"{where!r} has a classification head, which this model has no place for.",
             InteropWarning,
@@ -182,8 +191,9 @@ def _take_head(model: Any, found: Imported, where: str) -> None:
         )
         return
     classes = int(head["kernel"].shape[1])
-    model.accept_head({"pooling": hf.head.pooling, "num_classes": classes, "labels": None})
-    _, variables = model.head_state()
+    facts = {"pooling": hf.head.pooling, "num_classes": classes, "labels": None}
+    model.accept_head(facts, name)
+    _, variables = model.head_state(name)
     for key, variable in variables.items():
         if tuple(variable.shape) != head[key].shape:
             raise AdapterError(

@@ -35,20 +35,19 @@ def golden_backbone():
 
 def golden_classifier(**spec):
     """A classifier on that BERT, its head on the pooler."""
-    from tiny import tiny_vocabulary
+    from tiny import make_model, tiny_vocabulary
 
     from kzoo.backbones.families import FAMILIES
-    from kzoo.backbones.loading import Trunk
+    from kzoo.backbones.loading import Pretrained
     from kzoo.backbones.tokenizer import _wordpiece
     from kzoo.models.classifier import TextClassifier
-    from kzoo.models.spec import ModelSpec
 
     backbone, architecture = golden_backbone()
     ids = {token: i for i, token in enumerate(tiny_vocabulary()[:40])}
     tokenizer = _wordpiece(ids, True, None, True)
-    trunk = Trunk(backbone, FAMILIES["bert"], architecture, tokenizer, "golden")
+    trunk = Pretrained(backbone, FAMILIES["bert"], architecture, tokenizer, "golden")
     spec = {"recipe": "tiny", "max_tokens": 16, "head": {"pooling": "pooler"}, **spec}
-    return TextClassifier(trunk, ModelSpec(**spec))
+    return make_model(TextClassifier, trunk, **spec)
 
 
 def inputs(prompt=None):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tiny import POSITIVE
+from tiny import POSITIVE, make_model
 
 import kzoo
 from kzoo.adapters.interop import InteropWarning, read_peft
@@ -239,10 +239,9 @@ def model():
     from tiny import make_tiny_trunk
 
     from kzoo.models.classifier import TextClassifier
-    from kzoo.models.spec import HeadSpec, ModelSpec
 
-    head = HeadSpec(pooling="pooler")
-    return TextClassifier(make_tiny_trunk(), ModelSpec(recipe="tiny", max_tokens=16, head=head))
+    head = dict(pooling="pooler")
+    return make_model(TextClassifier, make_tiny_trunk(), recipe="tiny", max_tokens=16, head=head)
 
 
 def _drop(tensors):
@@ -289,7 +288,7 @@ def test_what_does_not_fit_is_refused(model, tmp_path, change, message):
     folder = folder_of(tmp_path / "a", tensors, r=3, target_modules=["query"])
     with pytest.raises(AdapterError, match=message):
         model.adapters.load_peft(folder)
-    assert len(model.adapters) == 0 and not model.sites.attached
+    assert len(model.adapters) == 0 and not model.trunk.sites.attached
 
 
 def test_refusal_leaves_the_active_adapter_alone(model, tmp_path):
@@ -322,7 +321,7 @@ def test_a_head_with_other_classes(model, tmp_path):
     assert model.adapters.load_peft(folder) == "a"
     assert model.num_classes == 4
     np.testing.assert_array_equal(
-        np.asarray(model.head.kernel).T, tensors["base_model.model.classifier.weight"]
+        np.asarray(model.head.of(None).kernel).T, tensors["base_model.model.classifier.weight"]
     )
     assert model.predict(POSITIVE, verbose=0).shape == (5, 4)
     model.adapters.delete("a")
@@ -461,7 +460,7 @@ def test_pruned_triplets(model, tmp_path):
         tmp_path / "a", tensors, peft_type="ADALORA", init_r=4, target_r=3, lora_alpha=6
     )
     model.adapters.load_peft(folder)
-    (_, layer), _ = model.sites.layers("a")
+    (_, layer), _ = model.trunk.sites.layers("a")
     a, b, e = (tensors[f"base_model.model.bert.{queries()[0]}.lora_{x}"] for x in "ABE")
     expected = (b @ (a * e)).T * 6 / (4 + 1e-5)
     np.testing.assert_allclose(np.asarray(layer.delta()), expected, atol=1e-5)

@@ -1,0 +1,85 @@
+"""Which Keras models run a trunk, however deep it lies in them, and what a switch means to them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakSet
+
+import keras
+
+from kzoo.keras_internals import carried_optimizer, renew_functions, trained_by
+from kzoo.strategy import strategy_scope
+
+
+class Holders:
+    """The models that were seen to run one trunk.
+
+    A layer does not know the models that call it, but when it runs, they are on the call stack: in
+    the trace of a compiled function too, which is the only place where one can grow stale. So
+    nobody has to register, and a model with a `train_step` of its own is found as well.
+    """
+
+    def __init__(self) -> None:
+        self._models: WeakSet[Any] = WeakSet()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._models))
+
+    def add(self, model: Any) -> None:
+        """Adds a model that is known before it runs."""
+        self._models.add(model)
+
+    def note(self) -> None:
+        """Adds the models that are running now; one that was compiled earlier is brought in line.
+
+        To be called while the trunk runs or is traced.
+        """
+        for model in _running():
+            if model not in self._models:
+                self._models.add(model)
+                # A model read from a file has an optimizer for the adapters of that time.
+                renew_optimizer(model)
+
+    def changed(self) -> None:
+        """Tells every model that its functions are stale, and its optimizer where it is."""
+        for model in self:
+            told = getattr(model, "trunk_changed", None)
+            if told is not None:
+                told()
+            else:
+                trunk_changed(model)
+
+
+def trunk_changed(model: Any) -> None:
+    """What a switch of adapters means for a Keras model."""
+    renew_functions(model)
+    renew_optimizer(model)
+
+
+def renew_optimizer(model: Any) -> None:
+    """Lets the optimizer of a compiled model train what is trainable now; its state stays."""
+    import tensorflow as tf
+
+    optimizer = getattr(model, "optimizer", None)
+    known = trained_by(optimizer) if optimizer is not None else None
+    if known is None:
+        return
+    wanted = model.trainable_variables
+    if {id(v) for v in known} == {id(v) for v in wanted}:
+        return
+    with tf.init_scope(), strategy_scope(model):  # a trace may be running
+        model.optimizer = carried_optimizer(optimizer, wanted)
+
+
+def _running() -> Iterator[Any]:
+    """The Keras models whose methods are on the call stack, from the innermost."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        if "self" in code.co_varnames[:1] or "self" in code.co_freevars:
+            candidate = frame.f_locals.get("self")
+            if isinstance(candidate, keras.Model):
+                yield candidate
+        frame = frame.f_back  # type: ignore[assignment]

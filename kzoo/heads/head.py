@@ -1,0 +1,343 @@
+"""`kzoo.heads.Head`: the contract of a layer that ends a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kzoo.adapters.composition import Block
+from kzoo.errors import AdapterError, InputError, WeightsError
+from kzoo.heads.answers import BARE, Answer, answered, answered_by_row, owners, row_numbers
+from kzoo.heads.pooling import pool
+from kzoo.keras_internals import every_layer, history, inputs_of_call, unlocked, untrack
+from kzoo.seeds import derive_seed
+from kzoo.trunk.layer import Trunk
+
+
+class Head(keras.layers.Layer):  # type: ignore[misc]
+    """Ends a model: outputs, labels, default loss, metrics, and what outputs mean to people.
+
+    Called on what a `kzoo.Trunk` or a fusion layer gives (token vectors with their mask, which are
+    pooled), or on a plain (batch, width) tensor. In a functional graph with one trunk in front it
+    follows the trunk's adapters: each answers with an output layer of its own, which is trained
+    and saved with the adapter and comes back with `activate`. The first adapter goes on with the
+    output layer that the model has without any; further ones start anew. Subclasses say the rest;
+    one without variables sets `has_variables` to False.
+
+    Args:
+        pooling: How token vectors become one: `mean`, `max` (over the text's tokens), `cls` (the
+            first token), `last` (the last of the text), or `pooler` (the checkpoint's dense tanh
+            layer behind the first token). Default: the trunk's published one, else `mean`.
+        dropout: Before the output layer, in training. Default 0.1.
+        seed: Decides initial values and dropout.
+        loss_weight: Weight of its loss among those of other outputs. Default 1.
+        **kwargs: `name` (default: the kind), as in every Keras layer.
+    """
+
+    kind: ClassVar[str]
+    has_variables: ClassVar[bool] = True
+    #: Whether the input says what is learned (a language model), and not a column of labels.
+    self_labelled: ClassVar[bool] = False
+    #: One row of what `targets` gives.
+    target_dtype: ClassVar[str] = "int32"
+    target_shape: ClassVar[tuple[int, ...]] = ()
+
+    def __init__(
+        self,
+        pooling: str | None = None,
+        dropout: float = 0.1,
+        seed: int = 0,
+        loss_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("name", self.kind)
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        if not 0 <= dropout < 1:
+            raise InputError(f"`dropout` must be in [0, 1). Received: {dropout}")
+        self.pooling = pooling
+        self.dropout = dropout
+        self.seed = seed
+        self.loss_weight = loss_weight
+        self.head_dropout = keras.layers.Dropout(
+            dropout, seed=derive_seed(seed, "head-dropout"), name="head_dropout"
+        )
+        self.answers: dict[str, Answer] = {}
+        self._followed = _Followed()
+
+    # --- The layer -------------------------------------------------------------------------
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """See the class; a symbolic call finds the trunk in front."""
+        trunks = list(_trunks_before(x))
+        if len(trunks) == 1:
+            self._followed.trunk = trunks[0]
+            if self.pooling is None:
+                self.pooling = trunks[0].pooling
+        self._check_pooling(x, trunks)
+        outputs = super().__call__(x, *args, **kwargs)
+        if len(trunks) == 1 and self not in trunks[0].heads():
+            trunks[0].add_head(self)
+            self.prepare(trunks[0].adapters.composition)
+        return outputs
+
+    def _check_pooling(self, x: Any, trunks: Sequence[Trunk]) -> None:
+        self.pooling = self.pooling or "mean"
+        if self.pooling == "pooler" and not (isinstance(x, Mapping) and "pooled" in x):
+            whose = f"the weights of {trunks[0].origin} have" if trunks else "the input has"
+            raise WeightsError(f"`pooling` 'pooler': {whose} no pooler. Use 'cls' or 'mean'.")
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the output layers."""
+        shape = input_shape["tokens"] if isinstance(input_shape, Mapping) else input_shape
+        self.width = int(shape[-1])
+        if self.has_variables:
+            for owner, facts in (self._followed.saved or {BARE: self.first_facts()}).items():
+                self._put(owner, facts)
+
+    def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
+        """Pools, drops out, answers.
+
+        Args:
+            x: dict with `tokens` (batch, length, width) and `mask`; or float (batch, width), or
+                (batch, length, width) with `mask`.
+            mask: bool (batch, length), for token vectors that come without a dict.
+            training: Whether dropout is on.
+        """
+        pooled = pool(x, self.pooling or "mean", mask)
+        return self.answer(self.head_dropout(pooled, training=training))
+
+    def answer(self, x: Any) -> Any:
+        """float32 (batch, width) to (batch, units), by whoever acts."""
+        composition = self.composition
+        names = owners(composition)
+        trunk = self._followed.trunk
+        ids = None if trunk is None else trunk.sites.ids.value
+        numbers = row_numbers(composition, ids, ops.shape(x)[0])
+        if numbers is None:
+            return answered(x, self._known(names[-1]))
+        own = [self._known(name) for name in names]
+        return answered_by_row(x, self.answers[BARE], own, numbers)
+
+    # --- Whose answers -----------------------------------------------------------------------
+
+    @property
+    def composition(self) -> str | Block | None:
+        """What acts in the trunk that the head follows."""
+        trunk = self._followed.trunk
+        return None if trunk is None else trunk.adapters.composition
+
+    # Methods: Keras writes what a layer's properties hold into files.
+
+    def followed(self) -> Trunk | None:
+        """The trunk whose adapters the head follows, or None."""
+        return self._followed.trunk
+
+    def acting(self) -> list[Answer]:
+        """The output layers that answer now."""
+        found = [self._known(name) for name in owners(self.composition)]
+        return list({id(answer): answer for answer in found}.values())
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Facts of the output layer that answers now (of the last, where rows have their own)."""
+        return self.acting()[-1].facts if self.answers else self.first_facts()
+
+    @property
+    def units(self) -> int:
+        """How many numbers a row is answered with."""
+        return max(int(answer.facts["units"]) for answer in self.acting())
+
+    def prepare(self, composition: str | Block | None) -> None:
+        """Makes the output layers that a composition needs, and trains these and no others."""
+        if not self.answers:
+            return
+        needed = [self.of(name) for name in owners(composition)]
+        for answer in self.answers.values():
+            answer.trainable = self.trainable and any(answer is own for own in needed)
+
+    def of(self, owner: str | None) -> Answer:
+        """The output layer of an adapter; made where it has none."""
+        owner = owner or BARE
+        if owner not in (BARE, self._followed.first) and owner not in self.answers:
+            if self._followed.first is None:
+                self._followed.first = owner
+            else:
+                trunk = self._followed.trunk
+                assert trunk is not None, "only adapters of a trunk have answers of their own"
+                with trunk.strategy_scope():
+                    self._put(owner, self.first_facts()).trainable = False
+        return self._known(owner)
+
+    def _known(self, owner: str) -> Answer:
+        """An adapter's output layer, the bare trunk's where it has none of its own."""
+        return self.answers.get(owner, self.answers[BARE])
+
+    def forget(self, owner: str) -> None:
+        """Drops an adapter's output layer; the first adapter's stays with the model."""
+        if owner == self._followed.first:
+            self._followed.first = None
+            self.answers[BARE].facts["settled"] = self.first_facts().get("settled")
+        elif owner in self.answers:
+            with unlocked(self):
+                untrack(self, self.answers.pop(owner))
+
+    def _put(self, owner: str, facts: Mapping[str, Any]) -> Answer:
+        with unlocked(self):
+            made = self.answers[owner] = self.make_answer(facts)
+        return made
+
+    def make_answer(self, facts: Mapping[str, Any]) -> Answer:
+        """An output layer with fresh values."""
+        return Answer(facts, self.width, self.answer_seed)
+
+    @property
+    def answer_seed(self) -> int:
+        """Decides the initial kernel, the same for every adapter."""
+        return derive_seed(self.seed, "head")
+
+    def first_facts(self) -> dict[str, Any]:
+        """Facts of the output layer before any data were seen."""
+        return {"units": 1}
+
+    # --- Adapters' files -----------------------------------------------------------------------
+
+    def state(self, owner: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Facts for an adapter's file, and the variables by name."""
+        answer = self.of(owner)
+        return self.saved_facts(answer), {v.name: v for v in answer.weights}
+
+    def saved_facts(self, answer: Answer) -> dict[str, Any]:
+        """What stands about an output layer in an adapter's file."""
+        return {**answer.facts, "kind": self.kind, "pooling": self.pooling}
+
+    def accept(self, facts: Mapping[str, Any], owner: str | None) -> None:
+        """Makes an adapter's output layer fit saved facts.
+
+        Raises:
+            AdapterError: They are of another kind of head, or stand on another pooling.
+        """
+        kind = facts.get("kind", "classify")  # files of kzoo 0.1 hold no other
+        if kind != self.kind:
+            raise AdapterError(
+                f"The saved head is of kind {kind}, this model's of kind {self.kind}. Load with "
+                "`with_head=False`."
+            )
+        if facts["pooling"] != self.pooling:
+            raise AdapterError(
+                f"The saved head stands on {facts['pooling']} pooling, this model's on "
+                f"{self.pooling}. Load with `with_head=False`."
+            )
+
+    # --- Labels, losses, meaning ---------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has to see training data before it can answer."""
+        return False
+
+    def learn(self, column: NDArray[Any], names: Sequence[str] | None = None) -> None:
+        """Sees the labels of training data before the first step: classes, scales.
+
+        Args:
+            column: n labels.
+            names: Names that integer labels index into, where the data have them.
+
+        Raises:
+            InputError: Labels that nothing can be learned from.
+        """
+
+    def targets(self, column: NDArray[Any], names: Sequence[str] | None = None) -> NDArray[Any]:
+        """Labels as the loss takes them, (n, *target_shape) of `target_dtype`.
+
+        Raises:
+            InputError: A label that does not fit; its row is named.
+        """
+        return np.asarray(column, self.target_dtype)
+
+    def default_loss(self) -> Any:
+        """The default loss, as Keras' `compile` takes it."""
+        raise NotImplementedError
+
+    def default_metrics(self) -> list[Any]:
+        """The default metrics; they may depend on what `learn` has seen."""
+        return []
+
+    def default_weighted_metrics(self) -> list[Any]:
+        """The default metrics that respect weights."""
+        return []
+
+    def whole_scores(self, targets: NDArray[Any], outputs: NDArray[Any]) -> dict[str, float]:
+        """Scores that need all rows at once, such as a rank correlation; after `evaluate`."""
+        return {}
+
+    def decode(self, outputs: NDArray[Any]) -> Any:
+        """What outputs mean: label names, numbers, spans."""
+        return np.asarray(outputs)
+
+    def class_weight(self, weights: Mapping[Any, float]) -> dict[int, float]:
+        """Weights by label as weights by class id.
+
+        Raises:
+            InputError: The head has no classes, or not this one.
+        """
+        raise InputError(f"`class_weight`: the head `{self.name}` has no classes.")
+
+    # --- Saving --------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, and the facts of every output layer."""
+        return {
+            **super().get_config(),
+            "pooling": self.pooling,
+            "dropout": self.dropout,
+            "seed": self.seed,
+            "loss_weight": self.loss_weight,
+            "answers": {owner: dict(answer.facts) for owner, answer in self.answers.items()},
+            "first": self._followed.first,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Rebuilds a head; its output layers are made when it is called."""
+        config = dict(config)
+        answers, first = config.pop("answers"), config.pop("first")
+        config["dtype"] = keras.dtype_policies.get(config["dtype"])
+        head = cls(**config)
+        head._followed.saved, head._followed.first = answers, first
+        return head
+
+
+class _Followed:
+    """A box that Keras' attribute tracking does not look into."""
+
+    trunk: Trunk | None = None
+    first: str | None = None  # the adapter that shares the bare trunk's output layer
+    saved: Mapping[str, Any] | None = None  # facts of the output layers in a file
+
+
+def _trunks_before(x: Any) -> Iterator[Trunk]:
+    """The trunks that a symbolic value depends on, each once."""
+    found: set[int] = set()
+    seen: set[tuple[int, int]] = set()
+    todo = [made for leaf in keras.tree.flatten(x) if (made := history(leaf)) is not None]
+    while todo:
+        operation, index = todo.pop()
+        if (id(operation), index) in seen:
+            continue
+        seen.add((id(operation), index))
+        if isinstance(operation, keras.layers.Layer):
+            for part in every_layer(operation):
+                if isinstance(part, Trunk) and id(part) not in found:
+                    found.add(id(part))
+                    yield part
+        todo += [
+            made
+            for tensor in inputs_of_call(operation, index)
+            if (made := history(tensor)) is not None
+        ]

@@ -1,0 +1,146 @@
+"""Everything that kzoo does with names that Keras does not promise to keep.
+
+Each function says why it is needed; whoever moves to a new Keras looks here first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+FUNCTIONS = ("train", "test", "predict")
+
+
+@contextmanager
+def unlocked(layer: Any) -> Iterator[None]:
+    """Lets a built layer grow or lose parts, as Keras itself does in `enable_lora`.
+
+    Args:
+        layer: A Keras layer; its tracker is open inside of the context.
+    """
+    tracker = layer._tracker
+    was_locked = tracker.locked
+    tracker.unlock()
+    try:
+        yield
+    finally:
+        if was_locked:
+            tracker.lock()
+
+
+def untrack(layer: Any, part: Any) -> None:
+    """Makes a layer forget a variable or a sublayer; to be used while it is `unlocked`."""
+    layer._tracker.untrack(part)
+
+
+def trained_variables(layer: Any) -> list[Any]:
+    """The variables that a layer was made to train, without those of its parts, frozen or not."""
+    return list(layer._trainable_variables)
+
+
+def own_variables(layer: Any) -> list[Any]:
+    """The variables that a layer has itself, without those of its parts."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def parts(layer: Any) -> list[Any]:
+    """The layers that a layer holds itself."""
+    return list(layer._layers)
+
+
+def every_layer(layer: Any) -> list[Any]:
+    """A layer and all layers inside of it, however deep, each once."""
+    return list({id(part): part for part in layer._flatten_layers()}.values())
+
+
+def change_shape(tensor: Any, shape: Sequence[int | None]) -> None:
+    """Gives a symbolic output another shape: a head whose classes became known is resized.
+
+    Args:
+        tensor: A KerasTensor at the end of a graph.
+        shape: The new one.
+    """
+    tensor._shape = tuple(shape)
+
+
+def history(tensor: Any) -> tuple[Any, int] | None:
+    """The operation that made a symbolic tensor, and which of its calls; None for another value."""
+    found = getattr(tensor, "_keras_history", None)
+    return None if found is None else (found.operation, found.node_index)
+
+
+def inputs_of_call(operation: Any, node_index: int) -> list[Any]:
+    """The symbolic tensors that one call of an operation took."""
+    return list(operation._inbound_nodes[node_index].input_tensors)
+
+
+def tensors_taken(operation: Any) -> list[Any]:
+    """The symbolic tensors that all calls of an operation took."""
+    return [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
+
+
+def renew_functions(model: Any) -> None:
+    """Replaces the compiled functions of a model, which answer for the graph as it was.
+
+    They are made anew and not only dropped: a running `fit` calls its function without asking
+    for it again.
+    """
+    for name in FUNCTIONS:
+        if getattr(model, f"{name}_function", None) is not None:
+            getattr(model, f"make_{name}_function")(force=True)
+    if getattr(model, "generate_function", None) is not None:  # KerasHub makes it where it is None
+        model.generate_function = None
+
+
+def carried_optimizer(optimizer: Any, variables: Sequence[Any]) -> Any:
+    """An optimizer of the same kind for other variables, with the state of those that stay.
+
+    Keras fixes an optimizer's variables when it is built, and refuses others afterwards.
+
+    Args:
+        optimizer: A built Keras optimizer, a `LossScaleOptimizer` included.
+        variables: What is trained from now on.
+
+    Returns:
+        A built optimizer: step count, learning rate and the slots of the variables that it had.
+    """
+    fresh = type(optimizer).from_config(optimizer.get_config())
+    fresh.build(list(variables))
+    _carry(optimizer, fresh)
+    return fresh
+
+
+def trained_by(optimizer: Any) -> list[Any] | None:
+    """The variables that an optimizer was built for, None while it is not built."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return list(inner._trainable_variables) if inner.built else None
+
+
+def _carry(old: Any, new: Any) -> None:
+    if hasattr(old, "inner_optimizer"):
+        _carry(old.inner_optimizer, new.inner_optimizer)
+    before = {id(v): place for place, v in enumerate(old._trainable_variables)}
+    kept = [(place, before.get(id(v))) for place, v in enumerate(new._trainable_variables)]
+    for name, value in vars(old).items():
+        mine = vars(new).get(name)
+        if name.startswith("_exclude_from_weight_decay") and not name.endswith("cache"):
+            setattr(new, name, value)
+        elif isinstance(value, keras.Variable) and isinstance(mine, keras.Variable):
+            mine.assign(value)
+        elif _slots(value, len(before)) and _slots(mine, len(kept)):
+            for place, earlier in kept:
+                if earlier is not None and mine[place] is not None:
+                    mine[place].assign(value[earlier])
+
+
+def _slots(value: Any, count: int) -> bool:
+    """Whether an optimizer's attribute has one variable for each that is trained."""
+    return (
+        isinstance(value, list)
+        and len(value) == count > 0
+        and all(v is None or isinstance(v, keras.Variable) for v in value)
+        and not any(v is not None and v.trainable for v in value)
+    )

@@ -1,0 +1,141 @@
+"""Encoded columns as a `tf.data.Dataset` of padded batches that Keras can fit on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kzoo.reads.buckets import (
+    bucket_for,
+    choose_buckets,
+    every_length,
+    ordered_batches,
+    shuffled_batches,
+)
+from kzoo.reads.orders import epoch_generators
+from kzoo.reads.read import Part
+
+# (inputs by name, labels by output name, weights, what the input says is to be learned) -> batch
+Pack = Callable[[dict[str, Any], dict[str, Any], Any, Any], Any]
+
+
+def batches(
+    parts: Sequence[Part],
+    rows: int,
+    pack: Pack,
+    inputs: Mapping[str, Any],
+    *,
+    labels: Mapping[str, NDArray[Any]] | None = None,
+    weights: NDArray[Any] | None = None,
+    by_row: Mapping[str, NDArray[Any]] | None = None,
+    batch_size: int,
+    shuffle: bool = False,
+    seed: int = 0,
+    by_length: bool = False,
+    first_epoch: int = 0,
+    few_shapes: bool = True,
+) -> tuple[Any, NDArray[np.int64]]:
+    """A dataset of batches, and the order of its rows.
+
+    Args:
+        parts: Of all encoded columns. The lengths of the first that has any decide the order.
+        rows: How many rows there are.
+        pack: Arranges a batch as Keras wants it.
+        inputs: Input name -> TensorSpec.
+        labels: Output name -> n labels.
+        weights: float32 (n,).
+        by_row: Further inputs of the model by name, arrays of n rows.
+        batch_size: Rows a batch.
+        shuffle: A new order in every epoch, by length buckets.
+        seed: Decides the shuffled orders.
+        by_length: Rows in order of their lengths, where they are not shuffled.
+        first_epoch: Number of the first shuffled order; more than 0 in a resumed training.
+        few_shapes: A handful of padded lengths, for a step that XLA compiles anew for each. Where
+            it does not, every length that occurs may be one, which pads almost nothing.
+
+    Returns:
+        tf.data.Dataset with known cardinality, and int (n,), the unshuffled order.
+    """
+    lead = next((part for part in parts if part.lengths is not None), None)
+    lengths = np.zeros(rows, "int64") if lead is None or lead.lengths is None else lead.lengths
+    buckets = [_buckets(part, few_shapes, most=4 if part is lead else 2) for part in parts]
+    own_buckets = next((b for part, b in zip(parts, buckets, strict=True) if part is lead), (0,))
+    order = np.argsort(lengths, kind="stable") if by_length else np.arange(rows)
+    generators = epoch_generators(seed, first_epoch)
+    labels, further = dict(labels or {}), dict(by_row or {})
+
+    def generate() -> Iterator[Any]:
+        if shuffle:
+            plan = shuffled_batches(lengths, own_buckets, batch_size, next(generators))
+        else:
+            plan = ordered_batches(lengths, own_buckets, batch_size, order)
+        for numbers, length in plan:
+            made, learned = padded_parts(
+                parts, numbers, lambda part, b, n=length: n if part is lead else b, buckets
+            )
+            made |= {name: values[numbers] for name, values in further.items()}
+            weight = None if weights is None else weights[numbers]
+            own = {name: values[numbers] for name, values in labels.items()}
+            yield pack(made, own, weight, _weighted(learned, weight))
+
+    specs = {**inputs, **{name: _spec(v) for name, v in further.items()}}
+    signature = pack(
+        specs,
+        {name: _spec(v) for name, v in labels.items()},
+        None if weights is None else _spec(weights),
+        LEARNED if any(part.targets for part in parts) else None,
+    )
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    steps = -(-rows // batch_size)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2), order
+
+
+LEARNED = (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32))
+
+
+def padded_parts(
+    parts: Sequence[Part],
+    numbers: NDArray[np.int64],
+    length_of: Callable[[Part, int], int],
+    buckets: Sequence[Sequence[int]],
+) -> tuple[dict[str, Any], Any]:
+    """The inputs of some rows, and what they say is to be learned.
+
+    Args:
+        parts: Of all encoded columns.
+        numbers: The rows.
+        length_of: (part, the bucket for its longest row) -> length to pad to.
+        buckets: Each part's.
+    """
+    made: dict[str, Any] = {}
+    learned = None
+    for part, own in zip(parts, buckets, strict=True):
+        longest = 0 if part.lengths is None else int(part.lengths[numbers].max(initial=0))
+        length = length_of(part, bucket_for(longest, own))
+        made |= part.pad(numbers, length)
+        if part.targets is not None:
+            learned = part.targets(numbers, length)
+    return made, learned
+
+
+def _buckets(part: Part, few_shapes: bool, most: int) -> tuple[int, ...]:
+    if part.lengths is None:
+        return (0,)
+    if few_shapes:
+        return choose_buckets(part.lengths, part.longest, most=most)
+    return every_length(part.lengths, part.longest)
+
+
+def _weighted(learned: Any, weights: Any) -> Any:
+    """A row's weight counts for all that is learned in it."""
+    if learned is None or weights is None:
+        return learned
+    return learned[0], learned[1] * weights[:, None]
+
+
+def _spec(array: NDArray[Any]) -> Any:
+    return tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype))

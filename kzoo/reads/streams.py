@@ -1,0 +1,189 @@
+"""Raw rows that flow: `tf.data`, generators and `keras.utils.PyDataset`, encoded batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from types import GeneratorType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kzoo.errors import InputError
+from kzoo.reads.batches import padded_parts
+from kzoo.reads.read import Part
+
+# (x, labels, weights) of one batch, raw -> the batch as Keras wants it
+Encode = Callable[[Any, Any, Any], Any]
+_LENGTHS = (16, 32, 64, 128, 256, 512)  # for rows whose lengths are not known beforehand
+
+
+def is_stream(x: Any) -> bool:
+    """Whether x gives its rows in batches, and not all at once."""
+    return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, GeneratorType))
+
+
+def stream_parts(parts: list[Part], rows: int) -> tuple[dict[str, Any], Any]:
+    """The inputs of one batch, padded to a few lengths that do not depend on the rest."""
+    buckets = [
+        (0,)
+        if part.lengths is None
+        else (*(length for length in _LENGTHS if length < part.longest), max(part.longest, 1))
+        for part in parts
+    ]
+    return padded_parts(parts, np.arange(rows), lambda part, bucket: bucket, buckets)
+
+
+# --- tf.data -------------------------------------------------------------------------------
+
+
+def holds_text(dataset: Any) -> bool:
+    """Whether a `tf.data.Dataset` yields strings among its inputs."""
+    spec = dataset.element_spec
+    first = spec[0] if isinstance(spec, tuple) else spec
+    return any(
+        getattr(leaf, "dtype", None) == tf.string for leaf in tf.nest.flatten(first)
+    )
+
+
+def batched(dataset: Any, batch_size: int) -> Any:
+    """A dataset of raw rows as one of raw batches.
+
+    A text may be a pair, as a tuple of two string tensors or a string tensor of shape (..., 2).
+
+    Raises:
+        InputError: Tensors whose rank is not known.
+    """
+    spec = dataset.element_spec
+    first, *others = spec if isinstance(spec, tuple) else (spec,)
+    shapes = [leaf.shape for leaf in tf.nest.flatten(first) if leaf.dtype == tf.string]
+    ranks = [leaf.shape.rank for leaf in tf.nest.flatten(others)]
+    leading = shapes[0]
+    if leading.rank is None:
+        raise InputError(
+            "`x` yields texts of unknown shape. Say it: tf.data.Dataset.from_generator(..., "
+            "output_signature=...), or tf.ensure_shape(text, ())."
+        )
+    if ranks and ranks[0] is not None and not isinstance(first, Mapping):
+        single = ranks[0] == 0  # a row's label is a number, a batch's a vector
+    else:
+        paired = len(leading) > 0 and leading[-1] == 2
+        single = leading.rank == (1 if paired else 0)
+    return dataset.batch(batch_size) if single else dataset
+
+
+def encoded_dataset(dataset: Any, encode: Encode, signature: Any) -> Any:
+    """Encodes a dataset of raw batches as it flows.
+
+    Args:
+        dataset: See `batched`.
+        encode: Encodes one batch.
+        signature: TensorSpecs of an encoded batch.
+    """
+    spec = dataset.element_spec
+    flat_signature = tf.nest.flatten(signature)
+
+    def run(*arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        element = tf.nest.pack_sequence_as(spec, [_plain(array) for array in arrays])
+        x, y, weights = unpacked(element)
+        return [
+            np.asarray(array, s.dtype.as_numpy_dtype)
+            for array, s in zip(
+                tf.nest.flatten(encode(x, y, weights)), flat_signature, strict=True
+            )
+        ]
+
+    def prepare(*element: Any) -> Any:
+        tensors = tf.numpy_function(run, tf.nest.flatten(element), [s.dtype for s in flat_signature])
+        for tensor, own in zip(tensors, flat_signature, strict=True):
+            tensor.set_shape(own.shape)
+        return tf.nest.pack_sequence_as(signature, tensors)
+
+    return dataset.map(prepare).prefetch(2)
+
+
+def unpacked(element: Any) -> tuple[Any, Any, Any]:
+    """(x, y, weights) of an element of a stream, as Keras reads them."""
+    if isinstance(element, tuple) and len(element) <= 3:
+        x, y, weights = (*element, None, None)[:3]
+        return x, y, weights
+    return element, None, None
+
+
+def _plain(array: Any) -> Any:
+    """Bytes as strings."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "SO":
+        return array
+    flat = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in array.flat]
+    out = np.empty(array.size, object)
+    out[:] = flat
+    return out.reshape(array.shape)
+
+
+# --- Generators and PyDataset -----------------------------------------------------------------
+
+
+class EncodedPyDataset(keras.utils.PyDataset):  # type: ignore[misc]
+    """A PyDataset of raw batches, encoded where it is asked for one.
+
+    Args:
+        raw: The user's.
+        encode: Encodes one batch.
+    """
+
+    def __init__(self, raw: Any, encode: Encode) -> None:
+        super().__init__(raw.workers, raw.use_multiprocessing, raw.max_queue_size)
+        self.raw = raw
+        self.encode = encode
+
+    def __getitem__(self, index: int) -> Any:
+        """One batch."""
+        return self.encode(*unpacked(self.raw[index]))
+
+    @property
+    def num_batches(self) -> Any:
+        """As the user's says."""
+        return self.raw.num_batches
+
+    def __len__(self) -> int:
+        """Batches."""
+        return len(self.raw)
+
+    def on_epoch_begin(self) -> None:
+        """Passed on."""
+        self.raw.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """Passed on."""
+        self.raw.on_epoch_end()
+
+
+def peeked(x: Any) -> tuple[Any, Any]:
+    """The first batch of a generator or PyDataset, and the whole of it again.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not isinstance(x, GeneratorType):
+        if len(x) == 0:
+            raise InputError("`x` is empty. At least one batch is needed.")
+        return x[0], x
+    try:
+        first = next(x)
+    except StopIteration as error:
+        raise InputError("`x` is empty. At least one batch is needed.") from error
+    return first, _again(first, x)
+
+
+def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield from chain([first], rest)
+
+
+def encoded_generator(x: Iterator[Any], encode: Encode) -> Iterator[Any]:
+    """A generator of raw batches, encoded as it flows."""
+    for element in x:
+        yield encode(*unpacked(element))

@@ -1,0 +1,1 @@
+"""`kzoo.Trunk`: a pretrained backbone with its adapters as one Keras layer."""

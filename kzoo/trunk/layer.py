@@ -1,0 +1,467 @@
+"""`kzoo.Trunk`: a pretrained backbone that owns its adapters, as a Keras layer like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+from weakref import WeakSet
+
+import keras
+from keras import ops
+
+from kzoo.adapters.composition import Block, Parallel, PerRow
+from kzoo.adapters.holders import Holders
+from kzoo.adapters.injection import Sites
+from kzoo.adapters.manager import Adapters
+from kzoo.adapters.prompts import positions_used, prompts_of
+from kzoo.adapters.rows import ROW_INPUT
+from kzoo.backbones.architecture import Architecture
+from kzoo.backbones.dims import Dims
+from kzoo.backbones.families import family_named, family_of
+from kzoo.backbones.loading import Pretrained, load_pretrained
+from kzoo.backbones.source import find_source
+from kzoo.backbones.text import TextProcessor
+from kzoo.backbones.tokenizer import tokenizer_json_of
+from kzoo.backbones.trunk import build, config_of, cut, seed_dropout, set_trainable
+from kzoo.errors import AdapterError, InputError, WeightsError
+from kzoo.strategy import current_strategy, strategy_scope
+from kzoo.trunk.observing import Observed
+
+_T = TypeVar("_T")
+_USUAL_LENGTH = 2048  # of trunks whose positions have no table, and no end
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class Trunk(keras.layers.Layer):  # type: ignore[misc]
+    """A pretrained Transformer with adapters, as a layer of any Keras model.
+
+    It owns the KerasHub backbone, its adapters and what is known of its tokenizer. Models that
+    call it, functional or subclassed, train, save and reload it by plain Keras means, as often as
+    they call it and however deep it lies in them. Switching adapters reaches all of them.
+
+    Called on a dict of the backbone's inputs (`token_ids`, `padding_mask`, ..., int32 (batch,
+    length); `images`), it returns a dict:
+
+    - `tokens`: float (batch, length, width) in the trunk's compute dtype; of an encoder-decoder
+      those of the decoder, beside `encoder_tokens` and `encoder_mask`.
+    - `mask`: bool (batch, length), the tokens of the text: no padding, no virtual tokens of a
+      prompt. Not there for images.
+    - `pooled`: float (batch, width), where the checkpoint has a pooler.
+    - `hidden_states`: list of (batch, length, width), what enters the first block and what each
+      block gives (before a final norm), if asked for.
+    - `attention_scores`: list of (batch, heads, queries, keys), one a block, if asked for.
+
+    Args:
+        source: Name of a zoo backbone (`"minilm-l6"`); a folder in HF's or KerasHub's format; a
+            `hf://` or `kaggle://` handle; a KerasHub preset; or a backbone of KerasHub's.
+        max_tokens: Longest text in tokens, special tokens included. Default: the backbone's.
+        layers: Transformer blocks to keep, rising. Default: all.
+        frozen: Whether the backbone's own weights are fixed, and its dropout off. Default true;
+            `freeze()` and `unfreeze()` change it.
+        tokenizer: With a backbone object only: HF `tokenizer.json` as text or path, or KerasHub's
+            tokenizer. Without one the trunk takes token ids, no texts.
+        hidden_states: Return them.
+        attention_scores: Return them.
+        seed: Decides the adapters' initial values and the dropout.
+        **kwargs: `name` and `dtype`, as in every Keras layer.
+
+    Attributes:
+        adapters: Named adapters: add, activate, deactivate, delete, save, load, summary.
+        backbone: KerasHub's.
+        text: The text processor: `encode`, `tokenize`, `fingerprint`; None without a tokenizer.
+        pooling: How the published encoder makes a sentence vector, `mean` where that is not known.
+        normalize: Whether that vector has length 1.
+
+    Raises:
+        WeightsError: The weights are not to be had, are not the promised ones, or their family is
+            not supported; the message says what helps.
+
+    Example:
+        >>> trunk = kzoo.Trunk("minilm-l6")
+        >>> trunk.adapters.add("task", "lora[r=8]")
+        >>> text = kzoo.TextInput(trunk)
+        >>> model = kzoo.Model(text, kzoo.heads.Classify(name="topic")(trunk(text)))
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        max_tokens: int | None = None,
+        layers: Sequence[int] | None = None,
+        frozen: bool = True,
+        tokenizer: Any = None,
+        hidden_states: bool = False,
+        attention_scores: bool = False,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        found = _found(source, tokenizer)
+        backbone, family = found.backbone, found.family
+        if layers is not None:
+            backbone = cut(backbone, found.architecture, layers)
+        kwargs.setdefault("dtype", backbone.dtype_policy)
+        super().__init__(autocast=False, **kwargs)
+        # Taken before any injection: the config has to rebuild the bare backbone.
+        self._facts = _Box(config_of(backbone))
+        self._own = _Box(list(backbone.weights))
+        self.backbone = backbone
+        self.family = family
+        self.architecture = found.architecture
+        self.origin = found.origin
+        self.tokenizer_json = found.tokenizer_json
+        self.has_pooler = found.pooler and family.pooler is not None
+        self.pooling, self.normalize = found.pooling, found.normalize
+        self.seed = seed
+        self.frozen = frozen
+        self._pooler_used: bool | None = None
+        self.max_tokens = _length(backbone, max_tokens, found.max_tokens)
+        self._texts: _Box[dict[int, TextProcessor]] = _Box({})
+        self.reads: _Box[dict[str, Any]] = _Box({})
+        self.text = self.processor(self.max_tokens) if self.tokenizer_json else None
+        self.sites = Sites(
+            family.places(backbone), self.text.token_ids if self.text is not None else None
+        )
+        self.adapter_store = self.sites.store  # tracked here: Keras trains and saves what is in it
+        self.observed = Observed(backbone, family, hidden_states, attention_scores)
+        self.holders = Holders()
+        self._heads: _Box[WeakSet[Any]] = _Box(WeakSet())
+        self._manager = Adapters(self)
+        self._strategy = _Box(current_strategy())
+        seed_dropout(backbone, seed)
+        self._apply_training()
+        self.built = True
+
+    # --- Parts -----------------------------------------------------------------------------
+
+    @property
+    def adapters(self) -> Adapters:
+        """The adapter manager."""
+        return self._manager
+
+    @property
+    def width(self) -> int:
+        """Size of a token vector."""
+        return int(self.backbone.hidden_dim)
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Token ids from here on are virtual tokens of prompts; None for images."""
+        if self.family.kind == "vision":
+            return None
+        # ELECTRA names it otherwise.
+        return int(getattr(self.backbone, "vocabulary_size", None) or self.backbone.vocab_size)
+
+    @property
+    def trunk_variables(self) -> list[Any]:
+        """The backbone's own variables, in the order in which they were built."""
+        return list(self._own.value)
+
+    def processor(self, max_tokens: int | None = None) -> TextProcessor:
+        """The text processor for one length; it follows the prompts that act.
+
+        Raises:
+            InputError: The trunk has no tokenizer or takes images, or the length is beyond its
+                positions.
+        """
+        if self.family.kind == "vision":
+            raise InputError(
+                f"Trunk {self.name!r} of family {self.family.name} takes images, not texts: use "
+                "kzoo.ImageInput."
+            )
+        if not self.tokenizer_json:
+            raise InputError(
+                f"Trunk {self.name!r} has no tokenizer and takes token ids only. Pass "
+                "`tokenizer=` to kzoo.Trunk (tokenizer.json as text or path, or KerasHub's)."
+            )
+        length = _length(self.backbone, max_tokens, self.max_tokens)
+        if length not in self._texts.value:
+            made = TextProcessor(self.tokenizer_json, self.family, length)
+            if hasattr(self, "_manager"):
+                self._tell(made, self.adapters.composition)
+            self._texts.value[length] = made
+        return self._texts.value[length]
+
+    # --- Training --------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Fixes the backbone's own weights and switches its dropout off."""
+        self._set_frozen(True)
+
+    def unfreeze(self) -> None:
+        """Lets the backbone's own weights be trained, with its dropout."""
+        self._set_frozen(False)
+
+    def _set_frozen(self, frozen: bool) -> None:
+        self.frozen = frozen
+        self._apply_training()
+        self.adapters_changed()
+
+    def use_pooler(self, used: bool) -> None:
+        """Says whether somebody reads `pooled`.
+
+        A pooler that nobody reads gets no gradient: then neither it nor an adapter there is
+        trained. Where several models share the trunk, one that reads it decides.
+        """
+        if self._pooler_used is None or (used and not self._pooler_used):
+            self._pooler_used = used
+            self.sites.idle = frozenset() if used else self.sites.keys_of("pooler")
+            self._apply_training()
+
+    @property
+    def trainable(self) -> bool:
+        """As in Keras; set to True again, what was frozen for another reason stays frozen."""
+        return bool(super().trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.layers.Layer.trainable.fset(self, value)
+        if value:
+            self._apply_training()
+
+    def _apply_training(self) -> None:
+        trainable = self.trainable and not self.frozen
+        set_trainable(self.backbone, trainable, pooler=self._pooler_used is not False)
+        if not self.trainable:
+            return
+        self.adapters.refresh_training()
+
+    # --- What the manager needs, see kzoo.adapters.adaptable ---------------------------------
+
+    def strategy_scope(self) -> AbstractContextManager[Any]:
+        """The scope of the `tf.distribute` strategy under which the trunk was made, if any."""
+        return strategy_scope(self)
+
+    @property
+    def distribute_strategy(self) -> Any:
+        """The strategy under which the trunk was made, or None."""
+        return self._strategy.value
+
+    def trunk_facts(self) -> dict[str, Any]:
+        """What stands about the trunk in saved adapters."""
+        return {"family": self.family.name, "dims": Dims.of(self.backbone).model_dump()}
+
+    def prepare_composition(self, composition: str | Block | None) -> None:
+        """Tells text processors which virtual tokens inputs need from now on, and the heads."""
+        for text in self._texts.value.values():
+            self._tell(text, composition)
+        for head in self.heads():
+            head.prepare(composition)
+
+    def _tell(self, text: TextProcessor, composition: str | Block | None) -> None:
+        longest = None
+        used = positions_used(self.sites, composition)
+        table = getattr(self.backbone, "max_sequence_length", None)  # rotary ones have no end
+        if used and table is not None:
+            longest = table - used
+        text.use_prompts(prompts_of(self.sites, composition), longest)
+
+    def adapters_changed(self) -> None:
+        """Tells every model that runs the trunk that its functions are stale."""
+        self.holders.changed()
+
+    # A method: Keras writes what a layer's properties hold into files.
+    def heads(self) -> list[Any]:
+        """The heads that answer with a part of their own for each adapter, by name."""
+        return sorted(self._heads.value, key=lambda head: str(head.name))
+
+    def add_head(self, head: Any) -> None:
+        """Lets a head follow the adapters; see `kzoo.heads.Head`."""
+        self._heads.value.add(head)
+
+    def forget(self, name: str) -> None:
+        """An adapter was deleted: its parts of the heads go with it."""
+        for head in self.heads():
+            head.forget(name)
+
+    def head_state(self, name: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Facts and variables of what the heads have for an adapter.
+
+        One head's stand as they are; those of several have their names in front.
+        """
+        states = {head.name: head.state(name) for head in self.heads() if head.has_variables}
+        if len(states) == 1:
+            return next(iter(states.values()))
+        facts = {head: own for head, (own, _) in states.items()}
+        variables = {
+            f"{head}.{key}": variable
+            for head, (_, own) in states.items()
+            for key, variable in own.items()
+        }
+        return ({"heads": facts} if facts else {}), variables
+
+    def accept_head(self, facts: Mapping[str, Any], name: str | None) -> None:
+        """Makes the heads fit facts that `head_state` of another trunk returned.
+
+        Raises:
+            AdapterError: Other heads, or facts that do not fit them.
+        """
+        heads = {head.name: head for head in self.heads() if head.has_variables}
+        if "heads" not in facts and len(heads) == 1:
+            next(iter(heads.values())).accept(facts, name)
+            return
+        saved = dict(facts.get("heads", {}))
+        if set(saved) != set(heads):
+            raise AdapterError(
+                f"The file has the heads {sorted(saved) or 'of one head'}, this model "
+                f"{sorted(heads)}. Load with `with_head=False`."
+            )
+        for head, own in saved.items():
+            heads[head].accept(own, name)
+
+    # --- Keras -----------------------------------------------------------------------------
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """See the class. Inputs that the backbone lacks or does not know are refused by name."""
+        names = self.family.inputs
+        if not isinstance(inputs, Mapping):
+            raise InputError(
+                f"A trunk takes a dict with {', '.join(names)}, such as kzoo.TextInput(trunk) "
+                f"gives. Received: {type(inputs).__name__}"
+            )
+        prefix = _prefix(inputs, names)
+        plain = {key.removeprefix(prefix): value for key, value in inputs.items()}
+        if missing := [name for name in names if name not in plain]:
+            raise InputError(f"The trunk's inputs lack {missing}. Received: {sorted(inputs)}")
+        if unknown := [name for name in plain if name not in (*names, ROW_INPUT)]:
+            raise InputError(f"The trunk does not know the inputs {unknown}. Known: {list(names)}")
+        outputs = super().__call__(plain, *args, **kwargs)
+        if "pooled" in outputs and isinstance(outputs["pooled"], keras.KerasTensor):
+            outputs["pooled"].kzoo_pooled = self.name  # whoever takes it in a graph can be found
+        return outputs
+
+    def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> dict[str, Any]:
+        """See the class.
+
+        Args:
+            inputs: The backbone's inputs by name; with `kzoo.PerRow` active also `adapter_ids`,
+                int32 (rows,): number of the child, -1 for no adapter (`kzoo.Model` passes it).
+            training: Whether dropout is on.
+        """
+        self.holders.note()
+        inputs = dict(inputs)
+        ids = inputs.pop(ROW_INPUT, None)
+        if ids is None:
+            ids = self.sites.ids.value
+        if ids is None and isinstance(self.adapters.composition, (PerRow, Parallel)):
+            raise InputError(
+                "The composition PerRow needs to know each row's adapter: pass `adapter_names=` to "
+                f"predict, fit or prepare, or the input `{ROW_INPUT}`."
+            )
+        with self.sites.ids.during(ids), self.observed.during() as seen:
+            outputs = self.backbone(inputs, training=training)
+        return {**self._named(outputs, inputs), **seen.results()}
+
+    def _named(self, outputs: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(outputs, dict):
+            outputs = {"sequence_output": outputs}
+        if self.family.kind == "vision":
+            return {"tokens": outputs["sequence_output"]}
+        side = "decoder_" if self.family.kind == "encoder-decoder" else ""
+        named = {
+            "tokens": outputs[f"{side}sequence_output"],
+            "mask": self._real(inputs, side),
+        }
+        if side:
+            named["encoder_tokens"] = outputs["encoder_sequence_output"]
+            named["encoder_mask"] = self._real(inputs, "encoder_")
+        if self.has_pooler and "pooled_output" in outputs:
+            named["pooled"] = outputs["pooled_output"]
+        return named
+
+    def _real(self, inputs: Mapping[str, Any], side: str) -> Any:
+        """The tokens of the text: neither padding nor virtual."""
+        mask = ops.cast(inputs[f"{side}padding_mask"], "bool")
+        return ops.logical_and(mask, inputs[f"{side}token_ids"] < self.vocabulary_size)
+
+    def get_config(self) -> dict[str, Any]:
+        """JSON-ready facts from which `from_config` rebuilds the trunk, weights apart."""
+        return {
+            **super().get_config(),
+            "source": {
+                "family": self.family.name,
+                "config": dict(self._facts.value),
+                "architecture": self.architecture.model_dump(mode="json"),
+                "tokenizer_json": self.tokenizer_json,
+                "origin": self.origin,
+                "pooler": self.has_pooler,
+                "pooling": self.pooling,
+                "normalize": self.normalize,
+                "max_tokens": self.max_tokens,
+            },
+            "frozen": self.frozen,
+            "pooler_used": self._pooler_used,
+            "hidden_states": self.observed.hidden_states,
+            "attention_scores": self.observed.attention_scores,
+            "seed": self.seed,
+            "reads": dict(self.reads.value),
+            "adapters": self.adapters.state(),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Rebuilds a trunk from `get_config`, with random weights and all its adapters."""
+        config = dict(config)
+        facts, adapters = dict(config.pop("source")), config.pop("adapters")
+        reads, used = config.pop("reads"), config.pop("pooler_used")
+        config["dtype"] = keras.dtype_policies.get(config["dtype"])
+        architecture = Architecture(**facts.pop("architecture"))
+        family = facts.pop("family")
+        backbone = build(family, facts.pop("config"), architecture, dtype=config["dtype"])
+        found = Pretrained(
+            backbone=backbone, family=family_named(family), architecture=architecture, **facts
+        )
+        trunk = cls(found, **config)
+        trunk.reads.value.update(reads)
+        if used is not None:
+            trunk.use_pooler(used)
+        trunk.adapters.restore(adapters)
+        return trunk
+
+
+class _Box(Generic[_T]):
+    """A box that Keras' attribute tracking does not look into."""
+
+    def __init__(self, value: _T) -> None:
+        self.value = value
+
+
+def _found(source: Any, tokenizer: Any) -> Pretrained:
+    """What `source` stands for."""
+    if tokenizer is not None and isinstance(source, (str, Path, Pretrained)):
+        raise WeightsError(
+            "`tokenizer` belongs to a backbone object; a name, folder or handle brings its own."
+        )
+    if isinstance(source, Pretrained):
+        return source
+    if isinstance(source, (str, Path)):
+        return load_pretrained(find_source(str(source)))
+    if not isinstance(source, keras.Model):
+        raise WeightsError(
+            "`source` must be a backbone's name, a folder, a handle or a KerasHub backbone. "
+            f"Received: {type(source).__name__}"
+        )
+    family = family_of(source)
+    architecture = Architecture.of_built(source, family)
+    json = "" if tokenizer is None else tokenizer_json_of(tokenizer, family)
+    return Pretrained(source, family, architecture, json, str(source.name))
+
+
+def _length(backbone: Any, wanted: int | None, usual: int | None) -> int:
+    positions = Dims.of(backbone).max_sequence_length  # 0: no table of positions
+    if wanted is None:
+        return usual or positions or _USUAL_LENGTH
+    if 0 < positions < wanted:
+        raise WeightsError(
+            f"`max_tokens` must be at most {positions}, the positions of the trunk. "
+            f"Received: {wanted}"
+        )
+    return wanted
+
+
+def _prefix(inputs: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What a named input has in front of the backbone's names: `question_token_ids`."""
+    first = next((key for key in inputs if key.endswith(names[0])), "")
+    prefix = first.removesuffix(names[0])
+    return prefix if all(key.startswith(prefix) for key in inputs) else ""
