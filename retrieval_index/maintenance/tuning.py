@@ -125,7 +125,7 @@ def tune_fusion(
         ArgumentError: If no query is judged, or the index has no lexical part.
         IndexNotFoundError: If there is no index.
     """
-    from retrieval_index.fusion.weights import tune_weights
+    from retrieval_index.fusion_weights import tune_weights
     from retrieval_index.searching.opening import open_manifest
 
     judged = {name: text for name, text in queries.items() if qrels.get(name)}

@@ -1,21 +1,126 @@
-"""The weighted sum of rankings."""
+"""Rank fusion: one ranking out of several, as the weighted sum of what each makes of a document."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from retrieval_index.arguments import check_positive
 from retrieval_index.errors import ArgumentError
 from retrieval_index.evaluation.metrics import ranked
-from retrieval_index.fusion.registry import find_method
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from retrieval_index.fusion.protocol import FusionMethod
+
+class FusionMethod(Protocol):
+    """Turns the scores of one ranking into values that can be added to those of another."""
+
+    def values(self, scores: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+        """Returns what each hit is worth, and what a document is worth that is no hit.
+
+        Args:
+            scores: Scores of the hits of one ranking, best first, of shape (hits,), hits >= 1.
+
+        Returns:
+            Values of shape (hits,), and the value of a missing document, which is at most the
+            least of them.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReciprocalRank:
+    """A hit of rank r (from 1) is worth 1 / (k + r), a missing document 0; scores do not matter.
+
+    Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
+    Rank Learning Methods" (SIGIR 2009), there without weights and with k = 60.
+
+    Args:
+        k: The larger, the less the first ranks stand out; at least 1. Default 60.
+    """
+
+    k: int = 60
+
+    def __post_init__(self) -> None:
+        check_positive("k", self.k)
+
+    def values(self, scores: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+        """Returns 1 / (k + rank) and 0, see `FusionMethod`."""
+        import numpy as np
+
+        return 1.0 / (self.k + np.arange(1, len(scores) + 1, dtype=np.float64)), 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MinMax:
+    """A hit is worth (score - lowest) / (highest - lowest), a missing document 0.
+
+    Lee, "Analyses of multiple evidence combination" (SIGIR 1997). The lowest hit is worth as
+    little as a missing document, so depth matters: fuse rankings of about 100 hits for a page of
+    10. Where all scores are equal (a single hit, say), each hit is worth 1.
+    """
+
+    def values(self, scores: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+        """Returns values in [0, 1] and 0, see `FusionMethod`."""
+        import numpy as np
+
+        # Halves, as the difference of two of the largest floats overflows.
+        lowest = scores.min() / 2
+        width = scores.max() / 2 - lowest
+        if width == 0:
+            return np.ones_like(scores), 0.0
+        return (scores / 2 - lowest) / width, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ZScore:
+    """A hit is worth (score - mean) / standard deviation, a missing document the lowest of these.
+
+    Mean and (population) deviation are those of the ranking's own hits. A missing document cannot
+    get the mean, 0, as it would pass half of the hits; Montague and Aslam, "Relevance score
+    normalization for metasearch" (CIKM 2001), move all values up by 2 for that reason. Where all
+    scores are equal (a single hit, say), each hit is worth 0 and a missing document -1.
+    """
+
+    def values(self, scores: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+        """Returns standard scores and their lowest, see `FusionMethod`."""
+        import numpy as np
+
+        scale = float(np.abs(scores).max())
+        centred = scores / scale if scale > 0 else np.zeros_like(scores)
+        centred = centred - centred.mean()
+        deviation = float(centred.std())
+        if scores.min() == scores.max() or deviation == 0:
+            return np.zeros_like(scores), -1.0
+        values = centred / deviation
+        return values, float(values.min())
+
+
+METHODS: dict[str, type[Any]] = {"rrf": ReciprocalRank, "min-max": MinMax, "z-score": ZScore}
+
+
+def find_method(method: str | FusionMethod) -> FusionMethod:
+    """Returns a fusion method, found by name (with its defaults) where a name is given.
+
+    Raises:
+        ArgumentError: If the name is unknown, or the object has no `values`.
+    """
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ArgumentError(f"`method` must be one of {', '.join(METHODS)}; got: {method!r}.")
+        found: FusionMethod = METHODS[method]()
+        return found
+    if isinstance(method, type) or not callable(getattr(method, "values", None)):
+        raise ArgumentError(
+            f"`method` must be one of {', '.join(METHODS)} or an object with a method `values`; "
+            f"received: {method!r}."
+        )
+    return method
+
 
 Run = Mapping[str, Mapping[str, float]]
 

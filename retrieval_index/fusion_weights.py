@@ -10,14 +10,13 @@ from retrieval_index.arguments import check_positive
 from retrieval_index.errors import ArgumentError
 from retrieval_index.evaluation.metric_names import Metric, parse_metric
 from retrieval_index.evaluation.metrics import ranked
-from retrieval_index.fusion.fuse import Run
-from retrieval_index.fusion.registry import METHODS, find_method
+from retrieval_index.fusion import METHODS, Run, find_method
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from retrieval_index.fusion.protocol import FusionMethod
+    from retrieval_index.fusion import FusionMethod
 
 MAX_WEIGHTS = 20_000  # points of the grid; each is evaluated on each query
 
