@@ -14,7 +14,7 @@ from retrieval_index.building.recipe import Recipe, shard_plan
 from retrieval_index.building.segment_building import build_segment
 from retrieval_index.corpus.opening import open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
-from retrieval_index.distributed.census import CorpusPart
+from retrieval_index.distributed.corpus_part import CorpusPart
 from retrieval_index.distributed.places import Place, part_name
 from retrieval_index.distributed.plan import (
     Plan,
@@ -23,12 +23,11 @@ from retrieval_index.distributed.plan import (
     plan_of,
     planned_recipe,
 )
-from retrieval_index.distributed.record import PartRecord, read_record
-from retrieval_index.errors import ArgumentError, IndexExistsError
+from retrieval_index.distributed.record import PartRecord, finished_part, read_record
+from retrieval_index.errors import ArgumentError
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
 from retrieval_index.storage.commit import commit
-from retrieval_index.storage.manifest import MANIFEST_NAME, read_manifest
 from retrieval_index.storage.segment_files import segment_name
 from retrieval_index.storage.workspace import Workspace, as_folder
 
@@ -120,28 +119,6 @@ def build_part(
     warn_of_problems(log)
     report = BuildReport.from_dict(record.report)
     return Part(place.folder, shard_id, shard_num, report, done_before)
-
-
-def finished_part(place: Place) -> PartRecord | None:
-    """Returns the record of a part that is complete, otherwise None.
-
-    Raises:
-        IndexExistsError: If something else lies there.
-        CorruptIndexError: If record or manifest is damaged.
-    """
-    record = read_record(place.record)
-    if record is not None and record.build_id is None:
-        return record
-    if not place.folder.exists():
-        return None  # the record alone is written a moment before
-    manifest = place.folder / MANIFEST_NAME
-    found = read_manifest(place.folder).build_id if manifest.exists() else None
-    if record is None or found != record.build_id:
-        raise IndexExistsError(
-            f"{place.folder} is an index that `build_part` did not make, or that was changed "
-            f"since. Remove it and {place.record.name}, and build this part again."
-        )
-    return record
 
 
 def _build(
