@@ -20,7 +20,7 @@ from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.maintenance.changing import changing
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
-from retrieval_index.searching.index import check_same_encoder
+from retrieval_index.searching.query_encoder import check_same_encoder
 from retrieval_index.storage.manifest import read_manifest
 from retrieval_index.storage.segment_files import segment_name
 from retrieval_index.storage.workspace import as_folder

@@ -14,7 +14,7 @@ from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import ArgumentError
 from retrieval_index.maintenance.changing import changing
 from retrieval_index.options import check_options
-from retrieval_index.searching.index import check_same_encoder
+from retrieval_index.searching.query_encoder import check_same_encoder
 from retrieval_index.storage.segment_files import SEGMENTS
 from retrieval_index.vectors.plot import plot_tuning
 
