@@ -9,8 +9,8 @@ from pathlib import Path
 
 from retrieval_index.corpus.byte_source import open_bytes, read_at_most
 from retrieval_index.corpus.decoding import Decoding, text_codec
-from retrieval_index.corpus.documents import Extract, UnusableFileError
 from retrieval_index.corpus.limits import MAX_ENTRY_BYTES
+from retrieval_index.corpus.reader import Extract, Reader, UnusableFileError
 
 # The HTML standard looks for the declaration in the first 1024 bytes; many pages are less tidy.
 CHARSET = re.compile(
@@ -184,3 +184,6 @@ class _Blocks:
                 self.lines.append(line.rstrip())
         self._line.clear()
         self._blank |= blank
+
+
+HTML = Reader("HTML", (".html", ".htm"), document=read_html, place=8)

@@ -9,16 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from retrieval_index.corpus.byte_source import open_seekable
+from retrieval_index.corpus.byte_source import needed, open_seekable
 from retrieval_index.corpus.decoding import Decoding
-from retrieval_index.corpus.documents import Extract, UnusableFileError
 from retrieval_index.corpus.limits import (
     MAX_ENTRY_BYTES,
     MAX_PDF_BYTES,
     MAX_PDF_PAGES,
     shown_bytes,
 )
-from retrieval_index.corpus.packages import needed
+from retrieval_index.corpus.reader import Extract, Reader, UnusableFileError
 
 # Lies between two pages: a paragraph's end for the chunker, and a form feed by which the page of a
 # passage can be counted.
@@ -117,3 +116,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(before)
+
+
+PDF = Reader("PDF", (".pdf",), document=read_pdf, package="pypdf", place=9)

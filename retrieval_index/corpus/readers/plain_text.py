@@ -7,8 +7,8 @@ from pathlib import Path
 
 from retrieval_index.corpus.byte_source import open_bytes, read_at_most
 from retrieval_index.corpus.decoding import Decoding
-from retrieval_index.corpus.documents import Extract
 from retrieval_index.corpus.limits import MAX_ENTRY_BYTES
+from retrieval_index.corpus.reader import Extract, Reader
 
 MARKDOWN_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+([^\n]+)$", re.MULTILINE)
 
@@ -40,3 +40,7 @@ def _unmarked(heading: str) -> str:
     """Returns a heading without the marks that may close it: "C# ##" is "C#"."""
     bare = heading.rstrip("#")
     return bare.rstrip() if not bare or bare[-1].isspace() else heading
+
+
+TEXT = Reader("text", (".txt",), document=read_text, place=6)
+MARKDOWN = Reader("Markdown", (".md", ".markdown"), document=read_markdown, place=7)

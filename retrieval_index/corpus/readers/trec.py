@@ -14,8 +14,8 @@ from retrieval_index.corpus.document import Entry
 from retrieval_index.corpus.fields import ColumnWatch
 from retrieval_index.corpus.limits import MAX_ENTRY_BYTES, shown_bytes
 from retrieval_index.corpus.lines import RawLine, raw_lines
-from retrieval_index.corpus.options import ReadOptions
 from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.reader import Reader, ReadOptions
 from retrieval_index.corpus.records import to_document
 
 EDGE = re.compile(r"<(/?)[Dd][Oo][Cc](?:\s[^<>]*)?>")  # IGNORECASE would be many times slower
@@ -194,3 +194,6 @@ def _joined(parts: list[str]) -> str:
 def _clean(text: str) -> str:
     bare = html.unescape(TAG.sub(" ", text)) if "<" in text or "&" in text else text
     return "\n".join(SPACES.sub(" ", line).strip() for line in bare.split("\n")).strip()
+
+
+TREC = Reader("TREC", (".trec", ".trectext", ".sgml"), read_trec, place=5)

@@ -14,8 +14,8 @@ from retrieval_index.corpus.document import Entry
 from retrieval_index.corpus.fields import shown_columns
 from retrieval_index.corpus.limits import MAX_ENTRY_BYTES, shown_bytes
 from retrieval_index.corpus.lines import RawLine, raw_lines
-from retrieval_index.corpus.options import ReadOptions
 from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.reader import Reader, ReadOptions
 from retrieval_index.corpus.records import to_document
 from retrieval_index.errors import CorpusError
 
@@ -196,3 +196,7 @@ class _CsvLines:
             # The row goes on, and so must its quotes; what it holds is not used.
             text = (line.data or b"").decode(line.decoding.encoding, "replace")
         return text
+
+
+CSV = Reader("CSV", (".csv",), read_csv, place=2)
+TSV = Reader("TSV", (".tsv",), read_tsv, place=3)

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from retrieval_index.corpus.byte_source import READ_ERRORS, open_seekable, unreadable
+from retrieval_index.corpus.byte_source import READ_ERRORS, needed, open_seekable, unreadable
 from retrieval_index.corpus.document import Entry
 from retrieval_index.corpus.fields import shown_columns
-from retrieval_index.corpus.options import ReadOptions
-from retrieval_index.corpus.packages import needed
 from retrieval_index.corpus.problem_log import ProblemLog
-from retrieval_index.corpus.records import to_document
-from retrieval_index.corpus.values import without_nan
+from retrieval_index.corpus.reader import Reader, ReadOptions
+from retrieval_index.corpus.records import to_document, without_nan
 from retrieval_index.errors import CorpusError, RetrievalIndexError
 
 BATCH_ROWS = 256
@@ -89,3 +87,6 @@ def _rows(batch: Any) -> Iterator[dict[str, Any] | str]:
             yield f"a string holds the byte 0x{error.object[error.start]:02x}, which is not UTF-8"
         else:
             yield row
+
+
+PARQUET = Reader("Parquet", (".parquet",), read_parquet, package="pyarrow", place=4)
