@@ -15,7 +15,7 @@ from retrieval_index.progress import BuildProgress
 
 if TYPE_CHECKING:
     from retrieval_index.corpus.opening import Corpus
-    from retrieval_index.storage.document_writer import DocumentWriter
+    from retrieval_index.storage.document_store import DocumentWriter
 
 
 class CorpusPart:

@@ -12,15 +12,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.building.measurement import sample_sentences
 from retrieval_index.building.segment_building import SEGMENT_FOLDER, lexical_writer
-from retrieval_index.building.vectors_stage import VectorsStage
+from retrieval_index.building.vectors_stage import VectorsStage, sample_sentences
 from retrieval_index.distributed.interleaving import Interleaved, opened
 from retrieval_index.distributed.lists import join_lists, remove_lists
 from retrieval_index.distributed.places import Place, all_places, check_shard_num, parts_folder
 from retrieval_index.distributed.plan import Plan, index_options
 from retrieval_index.distributed.record import PartRecord, agreed_records
-from retrieval_index.encoders.checked import encode_queries
+from retrieval_index.encoders.protocol import encode_queries
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import (
     CorpusError,
@@ -35,7 +34,7 @@ from retrieval_index.report import BuildReport
 from retrieval_index.searching.opening import open_index
 from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment, commit
-from retrieval_index.storage.document_writer import DocumentWriter
+from retrieval_index.storage.document_store import DocumentWriter
 from retrieval_index.storage.manifest import (
     CHUNKS,
     DOCUMENTS,

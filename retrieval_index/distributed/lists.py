@@ -16,10 +16,8 @@ from retrieval_index.distributed.plan import index_options
 from retrieval_index.distributed.record import PartRecord, agreed_records
 from retrieval_index.errors import ArgumentError, CorpusError, CorruptIndexError, IndexNotFoundError
 from retrieval_index.progress import BuildProgress
-from retrieval_index.storage.durable import write_json
-from retrieval_index.storage.file_entry import FileEntry
-from retrieval_index.storage.lock import exclusive
-from retrieval_index.storage.workspace import as_folder
+from retrieval_index.storage.durable import FileEntry, write_json
+from retrieval_index.storage.workspace import as_folder, exclusive
 from retrieval_index.vectors.choice import IndexChoice, choose_index
 from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.filling import train_empty, write_index

@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.building.measurement import QUERIES, sample_sentences
-from retrieval_index.building.vectors_stage import measurable, tuned_entry
-from retrieval_index.encoders.checked import encode_queries
+from retrieval_index.building.vectors_stage import (
+    QUERIES,
+    measurable,
+    sample_sentences,
+    tuned_entry,
+)
+from retrieval_index.encoders.protocol import encode_queries
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import ArgumentError
 from retrieval_index.maintenance.changing import changing

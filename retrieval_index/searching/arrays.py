@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.encoders.checked import normalized
+from retrieval_index.encoders.protocol import normalized
 from retrieval_index.errors import ArgumentError
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from retrieval_index.searching.arrays import (
     rectangle,
 )
 from retrieval_index.searching.hybrid import MODES, Hybrid
-from retrieval_index.searching.passage import Passage
+from retrieval_index.searching.passage import Passage, rerank_passages
 from retrieval_index.searching.query_encoder import QueryEncoder
-from retrieval_index.searching.reranking import rerank_passages
 from retrieval_index.searching.version import Version
 from retrieval_index.storage.manifest import FORMAT_VERSION, Manifest
 

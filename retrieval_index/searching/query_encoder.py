@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.encoders.checked import check_encoder, encode_queries
+from retrieval_index.encoders.protocol import check_encoder, encode_queries
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import EncoderError, EncoderMismatchError
 from retrieval_index.storage.manifest import Manifest

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from retrieval_index.searching.hybrid import Hybrid
     from retrieval_index.searching.segment import Segment
     from retrieval_index.storage.manifest import Manifest
-    from retrieval_index.vectors.mask import RowMask
+    from retrieval_index.vectors.rows import RowMask
 
     Vectors = npt.NDArray[np.float32]
 

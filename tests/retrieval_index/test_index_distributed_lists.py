@@ -14,7 +14,7 @@ from retrieval_index import (
 )
 from retrieval_index.distributed.lists import filled_file, record_file, trained_file
 from retrieval_index.distributed.places import Place
-from retrieval_index.storage.lock import exclusive
+from retrieval_index.storage.workspace import exclusive
 
 COUNT = 400
 NUMBER = 3

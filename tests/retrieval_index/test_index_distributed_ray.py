@@ -172,7 +172,7 @@ def test_an_index_that_is_there_is_refused_before_the_work(tmp_path, corpus):
 def test_a_worker_waits_for_the_lock(tmp_path, corpus, monkeypatch):
     """A shared file system may still hold the lock of the worker that died."""
     from retrieval_index.distributed import ray_cluster
-    from retrieval_index.storage.lock import exclusive
+    from retrieval_index.storage.workspace import exclusive
 
     monkeypatch.setattr(ray_cluster, "LOCK_PAUSE", 0.01)
     made = PartWorker("hashing:32", tmp_path / "i", 2, {})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
 
 
-def stand_ins(searcher: VectorSearcher, numbers: npt.NDArray[np.int64], seed: int) -> Vectors:
+def sample_queries(searcher: VectorSearcher, numbers: npt.NDArray[np.int64], seed: int) -> Vectors:
     """Returns rows of an index, moved half as far as to a nearest neighbour.
 
     A graph finds its own rows far too easily: the links of a row are its neighbours. With 20,000

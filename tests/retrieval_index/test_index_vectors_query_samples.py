@@ -4,8 +4,8 @@ import faiss
 import numpy as np
 import pytest
 
+from retrieval_index.vectors.query_samples import sample_queries
 from retrieval_index.vectors.searcher import VectorSearcher
-from retrieval_index.vectors.stand_ins import stand_ins
 
 
 def mixture(count, seed, latent=24, dimension=96):
@@ -43,7 +43,7 @@ def test_a_graph_finds_them_as_well_as_other_vectors_and_its_own_rows_much_bette
     numbers = np.random.default_rng(2).choice(6000, 300, replace=False)
     others = recall(searcher, mixture(300, seed=3))
     own = recall(searcher, searcher.rows_at(numbers), numbers)
-    moved = recall(searcher, stand_ins(searcher, numbers, seed=0))
+    moved = recall(searcher, sample_queries(searcher, numbers, seed=0))
     assert own - others > 0.05  # what measuring with own rows would promise too much
     assert abs(moved - others) < 0.4 * (own - others)
 
@@ -52,9 +52,9 @@ def test_they_depend_on_the_seed_alone_and_keep_lengths():
     rows = mixture(500, seed=1) * np.linspace(1, 3, 500, dtype=np.float32)[:, None]
     searcher = graph(rows)
     numbers = np.arange(0, 500, 5)
-    first = stand_ins(searcher, numbers, seed=4)
-    np.testing.assert_array_equal(first, stand_ins(searcher, numbers, seed=4))
-    assert not np.array_equal(first, stand_ins(searcher, numbers, seed=5))
+    first = sample_queries(searcher, numbers, seed=4)
+    np.testing.assert_array_equal(first, sample_queries(searcher, numbers, seed=4))
+    assert not np.array_equal(first, sample_queries(searcher, numbers, seed=5))
     assert first.dtype == np.float32
     lengths = np.linalg.norm(rows[numbers], axis=1)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), lengths, rtol=1e-5)
@@ -63,7 +63,7 @@ def test_they_depend_on_the_seed_alone_and_keep_lengths():
 def test_all_are_moved_as_far_and_repeated_rows_too():
     rows = np.concatenate([mixture(400, seed=1), mixture(400, seed=1)[:40]])
     numbers = np.arange(0, 440)
-    moved = stand_ins(graph(rows), numbers, seed=0)
+    moved = sample_queries(graph(rows), numbers, seed=0)
     likeness = np.einsum("ij,ij->i", moved, rows[numbers])
     np.testing.assert_allclose(likeness, likeness[0], rtol=1e-5)
     products = rows @ rows.T
@@ -75,5 +75,5 @@ def test_all_are_moved_as_far_and_repeated_rows_too():
 def test_zero_rows_and_equal_rows_make_no_nan():
     rows = np.zeros((60, 8), np.float32)
     rows[:30, 0] = 1
-    found = stand_ins(graph(rows), np.arange(60), seed=0)
+    found = sample_queries(graph(rows), np.arange(60), seed=0)
     assert np.isfinite(found).all()
