@@ -11,6 +11,7 @@ from retrieval_index.errors import ArgumentError
 from retrieval_index.filters import fields
 from retrieval_index.filters.filter import (
     COMPARISONS,
+    PSEUDO_FIELDS,
     And,
     Between,
     Condition,
@@ -20,7 +21,6 @@ from retrieval_index.filters.filter import (
     Not,
     Or,
 )
-from retrieval_index.filters.source import PSEUDO_FIELDS
 
 MAX_DEPTH = 50  # far beyond what a person writes, well within what Python's calls allow
 SCALARS = "a text, a number, true, false or null"

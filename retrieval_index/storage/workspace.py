@@ -1,4 +1,4 @@
-"""The folder a change works in."""
+"""The folder a change works in, which one process at a time holds."""
 
 from __future__ import annotations
 
