@@ -22,7 +22,7 @@ from _fuzz_samples import byte_defect, header_defect, json_defect, sql_defect
 
 import retrieval_index
 from retrieval_index import RetrievalIndexError
-from retrieval_index.storage.file_entry import FileEntry
+from retrieval_index.storage.durable import FileEntry
 from retrieval_index.storage.manifest import FORMAT, FORMAT_VERSION, _checksum
 
 PROCESSES = multiprocessing.get_context("forkserver")

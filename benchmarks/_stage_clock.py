@@ -102,13 +102,13 @@ def time_build(clock: StageClock, *, documents: bool = True) -> None:
             microseconds each time: half a minute for a million tiny documents.
     """
     from retrieval_index.building import builder, vectors_stage
-    from retrieval_index.building.encoding import ShardEncoder
     from retrieval_index.building.intake import Intake
+    from retrieval_index.building.segment_building import ShardEncoder
     from retrieval_index.chunking.chunker import Chunker
     from retrieval_index.lexical.writer import LexicalWriter
     from retrieval_index.storage import commit
     from retrieval_index.storage.chunk_table import ChunkTableWriter
-    from retrieval_index.storage.document_writer import DocumentWriter
+    from retrieval_index.storage.document_store import DocumentWriter
     from retrieval_index.storage.shards import Shards
     from retrieval_index.vectors import filling
 

@@ -2,29 +2,72 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.building.measurement import QUERIES
 from retrieval_index.options import IndexOptions
-from retrieval_index.storage.manifest import RAW, VECTORS, VectorsEntry
+from retrieval_index.storage.chunk_table import ROW_BYTES, read_chunk_table
+from retrieval_index.storage.document_store import DocumentStore
+from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, RAW, VECTORS, VectorsEntry
 from retrieval_index.storage.segment_files import NAMES
 from retrieval_index.vectors.choice import IndexChoice, choose_index
 from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.filling import write_vectors
+from retrieval_index.vectors.query_samples import sample_queries
 from retrieval_index.vectors.raw import read_raw, write_raw
 from retrieval_index.vectors.reading import faiss_version, read_vectors
 from retrieval_index.vectors.searcher import VectorSearcher
-from retrieval_index.vectors.stand_ins import stand_ins
-from retrieval_index.vectors.truth import Truth
-from retrieval_index.vectors.tuning import Tuning, tune
+from retrieval_index.vectors.tuning import ExactNeighbours, Tuning, tune
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     Vectors = npt.NDArray[np.float32]
+
+QUERIES = 200
+_SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？]?")
+MIN_CHARACTERS, MAX_CHARACTERS = 20, 200
+
+
+def sample_sentences(folder: Path, count: int, seed: int) -> list[str]:
+    """Returns one sentence each of up to `count` passages, drawn by a seed.
+
+    Args:
+        folder: Folder of a segment with finished documents and passages.
+        count: Sentences wanted at most.
+        seed: Chooses passages and sentences.
+
+    Returns:
+        Sentences of 20 to 200 characters where a passage has one, otherwise its beginning.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    table = folder / NAMES[CHUNKS]
+    store = DocumentStore(folder / NAMES[DOCUMENTS])
+    try:
+        rows = read_chunk_table(table, table.stat().st_size // ROW_BYTES, store.count())
+        chosen = np.sort(rng.choice(len(rows), size=min(count, len(rows)), replace=False))
+        found = []
+        for number, start, end, _ in rows[chosen].tolist():
+            # One document at a time: two hundred long ones would be much to hold.
+            document = store.documents([number])[number]
+            found.append(_sentence(document.text[start:end] or document.title, rng.random()))
+        return [sentence for sentence in found if sentence]
+    finally:
+        store.close()
+
+
+def _sentence(text: str, place: float) -> str:
+    sentences = [match.group().strip() for match in _SENTENCE.finditer(text)]
+    usable = [s for s in sentences if MIN_CHARACTERS <= len(s) <= MAX_CHARACTERS]
+    if usable:
+        return usable[int(place * len(usable))]
+    return text.strip()[:MAX_CHARACTERS].strip()
+
 
 NEIGHBOURS = 10
 
@@ -179,7 +222,7 @@ def tuned_entry(
         queries = searcher.rows_at(exclude)
         source = "passages, each without itself"
         if searcher.family.graph is not None:
-            queries, exclude = stand_ins(searcher, exclude, options.seed), None
+            queries, exclude = sample_queries(searcher, exclude, options.seed), None
             source = "passages, moved half as far as to the nearest other"
     chosen = tune(
         searcher,
@@ -193,8 +236,8 @@ def tuned_entry(
     if not by_time:
         parameters = _least_work(chosen, searcher, options.recall)
     others = None if exclude is None else exclude[1::2]
-    truth = Truth(searcher, queries[1::2], NEIGHBOURS, others)
-    held_out = truth.point(searcher.with_parameters(parameters))
+    exact = ExactNeighbours(searcher, queries[1::2], NEIGHBOURS, others)
+    held_out = exact.point(searcher.with_parameters(parameters))
     measured = {
         "k": NEIGHBOURS,
         "recall": round(float(held_out.recall), 4),

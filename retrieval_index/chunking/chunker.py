@@ -6,16 +6,86 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from retrieval_index.chunking.batches import batches
-from retrieval_index.chunking.chunk import Chunk as Chunk
-from retrieval_index.chunking.methods.table import CHARACTERS, DOCUMENTS, METHODS
-from retrieval_index.chunking.methods.table import methods as methods
-from retrieval_index.chunking.sizes import DEFAULT_WORDS, OVERLAP_SHARE, default_size
-from retrieval_index.chunking.sizes import check_sizes as check_sizes
+from retrieval_index.arguments import check_positive
+from retrieval_index.chunking.methods import CHARACTERS, DOCUMENTS, METHODS, find_method
+from retrieval_index.chunking.methods import methods as methods
+from retrieval_index.chunking.source import Chunk as Chunk
 from retrieval_index.chunking.source import Source
 from retrieval_index.chunking.units import Span, TokenOffsets, token_spans, word_spans
 from retrieval_index.corpus.document import Document
 from retrieval_index.errors import ArgumentError
+
+# A 256-token encoder (the MiniLM family) is the reference. English has about 1.3 tokens a word and
+# technical text up to 1.6: 160 words fit. Longer windows are not the default for encoders that
+# take more, as one vector for a long text blurs what it says.
+MAX_DEFAULT_TOKENS = 256
+DEFAULT_WORDS = 160
+TOKENS_LEFT_FREE = 8  # [CLS], [SEP], and words that split otherwise at the cut
+CHARACTERS_A_WORD = 6  # of English, the space included
+OVERLAP_SHARE = 8  # the default overlap is an eighth of the size
+
+
+def default_size(units: str, max_tokens: int | None) -> int:
+    """Returns the size of chunks for an encoder that reads `max_tokens` (None: any number)."""
+    limit = min(max_tokens or MAX_DEFAULT_TOKENS, MAX_DEFAULT_TOKENS)
+    if units == "tokens":
+        return max(1, limit // 2, limit - TOKENS_LEFT_FREE)
+    words = limit * DEFAULT_WORDS // MAX_DEFAULT_TOKENS
+    return max(1, words * CHARACTERS_A_WORD if units == CHARACTERS else words)
+
+
+def check_sizes(size: int | None, overlap: int | None, method: str = "tokens") -> None:
+    """Checks what can be checked before the encoder is known.
+
+    Args:
+        size: Chunk size, or None when it is still to be chosen.
+        overlap: Overlap, or None.
+        method: Name of a method of chunking.
+
+    Raises:
+        ArgumentError: If the method is unknown, unless `size >= 1` and `0 <= overlap < size`, or
+            if either is given with the method "none".
+    """
+    if find_method(method).units == DOCUMENTS and not (size is None and overlap is None):
+        raise ArgumentError(
+            "`chunk_size` and `overlap` have no meaning with `method` 'none', which makes one "
+            f"passage of each document; received: {size!r} and {overlap!r}."
+        )
+    if size is not None:
+        check_positive("chunk_size", size)
+    if overlap is None:
+        return
+    if isinstance(overlap, bool) or not isinstance(overlap, int) or overlap < 0:
+        raise ArgumentError(f"`overlap` must be a whole number from 0 on; received: {overlap!r}.")
+    if size is not None and overlap >= size:
+        raise ArgumentError(
+            f"`overlap` must be smaller than `chunk_size` ({size}), or chunks would not move on; "
+            f"received: {overlap}. An eighth of it ({size // OVERLAP_SHARE}) is usual."
+        )
+
+
+MAX_DOCUMENTS = 64
+# The spans of a batch are a tuple for each token: more keeps the garbage collector busy.
+MAX_CHARACTERS = 100_000
+
+
+def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Yields the documents in order, in lists of 64, fewer where they are long."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        length = len(document.text) + len(document.title)
+        if batch and characters + length > MAX_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+        batch.append(document)
+        characters += length
+        if len(batch) == MAX_DOCUMENTS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
 
 TOKENS, WORDS = "tokens", "words"
 

@@ -8,15 +8,44 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from retrieval_index.corpus.meter import watched
-from retrieval_index.corpus.packages import needed
 from retrieval_index.errors import CorpusError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+# Import name -> what to install.
+EXTRA = 'pip install "kzoo[documents]"'
+DISTRIBUTIONS = {
+    "pypdf": "pypdf",
+    "pyarrow": "pyarrow",
+    "pyarrow.parquet": "pyarrow",
+    "zstandard": "zstandard",
+}
+
+
+def needed(module: str, path: object) -> Any:
+    """Returns a module that is imported when the first file asks for it.
+
+    Args:
+        module: Import name, a key of `DISTRIBUTIONS`.
+        path: The file, for the message.
+
+    Raises:
+        CorpusError: If the package is not installed; names the command.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise CorpusError(
+            f"`corpus` {path} can only be read with the package {DISTRIBUTIONS[module]}, which "
+            f"cannot be imported ({error}). Install it: {EXTRA}"
+        ) from error
+
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"

@@ -5,19 +5,95 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from retrieval_index.corpus.decoding import Decoding
 from retrieval_index.corpus.document import Entry
-from retrieval_index.corpus.fields import FieldMap, field_map, shown_columns
-from retrieval_index.corpus.files import FileCorpus, PathsCorpus
-from retrieval_index.corpus.folder import FolderCorpus, beir_corpus, ignored_suffix, no_columns
-from retrieval_index.corpus.formats import format_of, readable
-from retrieval_index.corpus.items import ItemsCorpus
-from retrieval_index.corpus.options import ReadOptions
+from retrieval_index.corpus.fields import ColumnWatch, FieldMap, field_map, shown_columns
+from retrieval_index.corpus.files import (
+    FileCorpus,
+    FolderCorpus,
+    PathsCorpus,
+    beir_corpus,
+    ignored_suffix,
+    no_columns,
+)
+from retrieval_index.corpus.formats import is_readable, readable, reader_of
+from retrieval_index.corpus.meter import counted
 from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.reader import DEFAULT_OPTIONS, ReadOptions
+from retrieval_index.corpus.records import to_document
 from retrieval_index.errors import CorpusError
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsCorpus:
+    """Documents, mappings, `(id, text)` pairs or plain texts, taken one at a time.
+
+    A `datasets.Dataset` gives mappings of Python values, a `tf.data.Dataset` (also as NumPy, as
+    `tfds.as_numpy` makes it) mappings of tensors and bytes; both become plain data.
+
+    Attributes:
+        items: The items.
+        options: How mappings become documents.
+    """
+
+    items: Iterable[object]
+    options: ReadOptions = DEFAULT_OPTIONS
+
+    @property
+    def description(self) -> str:
+        """What is read, for reports."""
+        return f"items of a {type(self.items).__name__}"
+
+    def size(self) -> int | None:
+        """Returns how many items there are, if they say."""
+        try:
+            return len(self.items)  # type: ignore[arg-type]
+        except (TypeError, AttributeError, NotImplementedError):
+            return None
+
+    def read(self, log: ProblemLog) -> Iterator[Entry]:
+        """Yields the documents; unusable items go to the log with their number, from 1.
+
+        Raises:
+            CorpusError: If a column that is needed is missing (always), or an item is unusable
+                (when the log is strict).
+        """
+        columns = declared_columns(self.items)
+        if columns is not None:
+            self.options.columns.check_columns(columns, self.description)
+        watch = ColumnWatch(self.options.columns, self.description)
+        for number, item in enumerate(self.items, start=1):
+            where = f"item {number}"
+            counted()
+            record = _eager(item)
+            watch.see(record)
+            document = to_document(record, where, log, self.options)
+            if document is not None:
+                yield Entry(document, where)
+        watch.finish()
+
+
+def declared_columns(items: object) -> list[str] | None:
+    """Returns the columns that a data set says it has, or None if it does not say."""
+    names = getattr(items, "column_names", None)  # datasets.Dataset; None when streamed
+    if isinstance(names, list | tuple):
+        return [str(name) for name in names]
+    spec = getattr(items, "element_spec", None)  # tf.data.Dataset
+    return [str(name) for name in spec] if isinstance(spec, Mapping) else None
+
+
+def _eager(item: object) -> object:
+    """Returns the value of an eager tensor that is a whole item, else the item."""
+    numpy = getattr(item, "numpy", None)
+    if not callable(numpy):
+        return item
+    value = numpy()
+    return value.item() if getattr(value, "shape", None) == () else value
+
 
 WILDCARDS = frozenset("*?[")
 
@@ -111,7 +187,7 @@ def _are_paths(items: list[object] | tuple[object, ...]) -> bool:
         return True
     names = [str(item) for item in items]
     return any(
-        len(name) < 4096 and len(name.split()) == 1 and format_of(name.strip()) for name in names
+        len(name) < 4096 and len(name.split()) == 1 and is_readable(name.strip()) for name in names
     ) or all(len(name) < 4096 and _exists(name) for name in names)
 
 
@@ -155,7 +231,7 @@ def _matches(
     Folders that match are not entered: "**" says so.
     """
     paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
-    readable_paths = [path for path in paths if format_of(path)]
+    readable_paths = [path for path in paths if is_readable(path)]
     if not readable_paths:
         found = f"none of the {len(paths)} files is readable" if paths else "no file matches"
         raise CorpusError(f"`corpus` must be {readable()}; received {pattern!r}: {found}.")
@@ -167,7 +243,7 @@ def _matches(
         _member(path, Path(path.removeprefix(root)).as_posix(), "", options)
         for path in readable_paths
     ]
-    return members, [ignored_suffix(path) for path in paths if not format_of(path)]
+    return members, [ignored_suffix(path) for path in paths if not is_readable(path)]
 
 
 def _member(name: str, shown: str, prefix: str, options: ReadOptions) -> FileCorpus | FolderCorpus:
@@ -179,17 +255,17 @@ def _member(name: str, shown: str, prefix: str, options: ReadOptions) -> FileCor
         if corpus is None:
             return FolderCorpus(path, options, prefix)
         path, shown = corpus, prefix + corpus.name
-    format_ = format_of(path.name)
-    if format_ is None:
+    reader = reader_of(path.name)
+    if reader is None:
         raise CorpusError(f"`corpus` must be {readable()}; received the file {path}.")
-    return FileCorpus(path, format_, shown, options)
+    return FileCorpus(path, reader, shown, options)
 
 
 def _checked(corpus: Any, options: ReadOptions) -> Corpus:
     """Returns the corpus, unless `fields` was given and nothing in it can have columns."""
     members = corpus.members if isinstance(corpus, PathsCorpus) else (corpus,)
     if options.fields is not None and all(
-        isinstance(member, FileCorpus) and member.format_.records is None for member in members
+        isinstance(member, FileCorpus) and member.reader.records is None for member in members
     ):
         raise no_columns(corpus.description)
     opened: Corpus = corpus

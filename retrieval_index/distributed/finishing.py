@@ -6,41 +6,143 @@ import os
 import shutil
 import time
 import uuid
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.building.segment_building import SEGMENT_FOLDER, lexical_writer
-from retrieval_index.building.vectors_stage import VectorsStage
-from retrieval_index.distributed.agreement import agreed_records
-from retrieval_index.distributed.interleaving import Interleaved
-from retrieval_index.distributed.joining import build_vectors
-from retrieval_index.distributed.lists import opened, remove_lists
+from retrieval_index.building.vectors_stage import VectorsStage, sample_sentences
+from retrieval_index.distributed.interleaving import Interleaved, opened
+from retrieval_index.distributed.lists import join_lists, remove_lists
 from retrieval_index.distributed.places import Place, all_places, check_shard_num, parts_folder
-from retrieval_index.distributed.plan import index_options
-from retrieval_index.distributed.queries import SentenceQueries
-from retrieval_index.distributed.record import PartRecord
-from retrieval_index.errors import CorpusError, CorruptIndexError
+from retrieval_index.distributed.plan import Plan, index_options
+from retrieval_index.distributed.record import PartRecord, agreed_records
+from retrieval_index.encoders.protocol import encode_queries
+from retrieval_index.encoders.registry import resolve_encoder
+from retrieval_index.errors import (
+    CorpusError,
+    CorruptIndexError,
+    EncoderError,
+    EncoderMismatchError,
+    RetrievalIndexWarning,
+)
 from retrieval_index.maintenance.changing import now
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
 from retrieval_index.searching.opening import open_index
 from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment, commit
-from retrieval_index.storage.document_writer import DocumentWriter
+from retrieval_index.storage.document_store import DocumentWriter
 from retrieval_index.storage.manifest import (
     CHUNKS,
     DOCUMENTS,
     MANIFEST_NAME,
+    RAW,
+    VECTORS,
     Manifest,
+    VectorsEntry,
     read_manifest,
 )
 from retrieval_index.storage.segment_files import NAMES, segment_name
 from retrieval_index.storage.workspace import Workspace, check_target
+from retrieval_index.vectors.raw import write_raw
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from retrieval_index.encoders.protocol import Encoder
     from retrieval_index.searching.index import Index
+
+
+class SentenceQueries:
+    """Encodes sentences of the documents, which needs the encoder of the parts.
+
+    Args:
+        plan: The plan of the parts.
+        encoder: The encoder, or its name; None: the name in the plan.
+
+    Attributes:
+        given: The encoder for opening the index; None: to be found by its name.
+
+    Raises:
+        EncoderMismatchError: If an encoder was given that is not the one of the parts.
+        EncoderError: If one was given that cannot be found.
+    """
+
+    def __init__(self, plan: Plan, encoder: str | Encoder | None) -> None:
+        self._plan = plan
+        self.given = None if encoder is None else self._same(resolve_encoder(encoder))
+
+    def __call__(self, folder: Path, count: int) -> npt.NDArray[np.float32] | None:
+        """Returns vectors of up to `count` sentences, or None where there are none.
+
+        Args:
+            folder: The segment, with finished documents and passages.
+            count: Sentences wanted.
+        """
+        encoder = self.given or self._found()
+        if encoder is None or getattr(encoder, "encode_documents", None) is not None:
+            return None
+        sentences = sample_sentences(folder, count, index_options(self._plan).seed)
+        if not sentences:
+            return None
+        return encode_queries(encoder, sentences, self._plan.encoder.normalize)
+
+    def _found(self) -> Encoder | None:
+        """Returns the encoder of the parts; passages can stand in where it is not here."""
+        try:
+            return self._same(resolve_encoder(self._plan.encoder.name))
+        except EncoderError as error:
+            warnings.warn(
+                "`encoder`: the index is measured with passages as queries instead of sentences, "
+                f"because its encoder is not here. {error}",
+                RetrievalIndexWarning,
+                stacklevel=2,
+            )
+            return None
+
+    def _same(self, encoder: Encoder) -> Encoder:
+        wanted = self._plan.encoder
+        if (encoder.dimension, encoder.fingerprint) != (wanted.dimension, wanted.fingerprint):
+            raise EncoderMismatchError(
+                f"`encoder` must be the one of the parts: {wanted.name}, dimension "
+                f"{wanted.dimension}, fingerprint {wanted.fingerprint}; received {encoder.name}, "
+                f"dimension {encoder.dimension}, fingerprint {encoder.fingerprint}."
+            )
+        return encoder
+
+
+def _build_vectors(
+    parts: Interleaved,
+    stage: VectorsStage,
+    folder: Path,
+    places: Sequence[Place],
+    records: Sequence[PartRecord],
+    say: Callable[[str], None],
+) -> VectorsEntry:
+    """Writes the FAISS index of all passages, and their vectors beside it if it is lossy.
+
+    Args:
+        parts: All vectors.
+        stage: Chooses, makes and measures the index.
+        folder: Where its files go.
+        places: Of all parts, where `fill_part` may have left inverted lists.
+        records: Of all parts.
+        say: Told what is being done.
+
+    Returns:
+        Its entry, not measured yet.
+    """
+    choice = stage.choose()
+    say("joining lists")
+    if not join_lists(places, records, choice, folder / NAMES[VECTORS]):
+        return stage.build(parts.vectors, say)
+    if choice.lossy:
+        write_raw(parts.vectors(), parts.dimension, folder / NAMES[RAW])
+    return stage.entry(choice)
 
 
 def finish(
@@ -135,7 +237,7 @@ def _segment(
     progress.stage("copying documents")
     _copy_documents(parts, folder, plan.lexical, progress)
     stage = VectorsStage(index_options(plan), plan.encoder.dimension, parts.chunks, folder)
-    entry = build_vectors(parts, stage, folder, places, records, progress.stage)
+    entry = _build_vectors(parts, stage, folder, places, records, progress.stage)
     entry = stage.measure(entry, lambda count: queries(folder, count), progress.stage)
     return NewSegment.of(
         folder, name, documents=parts.documents, chunks=parts.chunks, vectors=entry

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from retrieval_index.distributed.places import Place
+from retrieval_index.distributed.record import PartRecord
+from retrieval_index.errors import ArgumentError
+from retrieval_index.searching.opening import open_index
 from retrieval_index.searching.segment import Segment
 
 if TYPE_CHECKING:
@@ -15,6 +20,31 @@ if TYPE_CHECKING:
     from retrieval_index.corpus.document import Document
 
     Vectors = npt.NDArray[np.float32]
+
+FILES_OF_A_PART = 3
+FILES_OF_A_PROCESS = 100
+
+
+def check_open_files(parts: int) -> None:
+    """Refuses more parts than can be open at the same time.
+
+    Otherwise some part would look damaged, as its files cannot be opened.
+
+    Raises:
+        ArgumentError: If the limit is too low.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = FILES_OF_A_PART * parts + FILES_OF_A_PROCESS
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise ArgumentError(
+            f"`shard_num` is {parts}: about {needed:,} files are open at a time, and this process "
+            f"may open {limit:,}. Run: ulimit -n {needed}"
+        )
+
 
 BLOCK_DOCUMENTS = 256
 BLOCK_ROWS = 8192
@@ -96,3 +126,20 @@ def _stream(segment: Segment) -> Iterator[tuple[Document, list[StoredPassage]]]:
                 for row in rows[begin - bounds[0] : end - bounds[0]]
             ]
             yield next(documents), passages
+
+
+@contextmanager
+def opened(places: Sequence[Place], records: Sequence[PartRecord]) -> Iterator[list[Segment]]:
+    """Opens all parts that have documents, and compares their checksums.
+
+    Raises:
+        ArgumentError: If the system does not let this process open so many files.
+        CorruptIndexError: If one is damaged.
+    """
+    check_open_files(len(places))
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(closing(open_index(place.folder)))._open().segments[0]
+            for place, record in zip(places, records, strict=True)
+            if record.documents
+        ]

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from retrieval_index.distributed.agreement import agreed_records
-from retrieval_index.distributed.interleaving import Interleaved
-from retrieval_index.distributed.lists_record import (
-    check_trained,
-    filled_file,
-    lists_record,
-    record_file,
-    trained_file,
-    write_lists_record,
-)
-from retrieval_index.distributed.open_files import check_open_files
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from retrieval_index.distributed.interleaving import Interleaved, opened
 from retrieval_index.distributed.places import Place, all_places, check_shard_num
 from retrieval_index.distributed.plan import index_options
-from retrieval_index.distributed.record import PartRecord
-from retrieval_index.errors import ArgumentError, CorpusError, IndexNotFoundError
+from retrieval_index.distributed.record import PartRecord, agreed_records
+from retrieval_index.errors import ArgumentError, CorpusError, CorruptIndexError, IndexNotFoundError
 from retrieval_index.progress import BuildProgress
-from retrieval_index.searching.opening import open_index
-from retrieval_index.storage.lock import exclusive
-from retrieval_index.storage.workspace import as_folder
+from retrieval_index.storage.durable import FileEntry, write_json
+from retrieval_index.storage.workspace import as_folder, exclusive
 from retrieval_index.vectors.choice import IndexChoice, choose_index
 from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.filling import train_empty, write_index
@@ -35,7 +25,85 @@ from retrieval_index.vectors.library import load_faiss
 from retrieval_index.vectors.merging import add_part, join_indexes
 
 if TYPE_CHECKING:
-    from retrieval_index.searching.segment import Segment
+    pass
+
+
+class ListsRecord(BaseModel):
+    """What inverted lists were made from.
+
+    Attributes:
+        parts: `build_id` of every part.
+        factory: What they are.
+        trained: SHA-256 of the trained, empty index that was filled; "" for that one itself.
+        file: The FAISS file.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    parts: list[str | None]
+    factory: str = Field(min_length=1)
+    trained: str
+    file: FileEntry
+
+
+def trained_file(place: Place) -> Path:
+    """Returns where the trained, empty index lies."""
+    return place.folder.with_name(f"trained-of-{place.shard_num:05d}.faiss")
+
+
+def filled_file(place: Place) -> Path:
+    """Returns where a range of all passages lies."""
+    return place.folder.with_name(f"filled-{place.shard_id:05d}-of-{place.shard_num:05d}.faiss")
+
+
+def record_file(path: Path) -> Path:
+    """Returns where the record of a file lies."""
+    return path.with_suffix(".json")
+
+
+def write_lists_record(
+    path: Path, records: Sequence[PartRecord], choice: IndexChoice, trained: str
+) -> None:
+    """Writes the record of a file, which makes it count."""
+    record = ListsRecord(
+        parts=[record.build_id for record in records],
+        factory=choice.factory,
+        trained=trained,
+        file=FileEntry.of(path, path.name),
+    )
+    write_json(record_file(path), record.model_dump(mode="json"))
+
+
+def check_trained(place: Place, records: Sequence[PartRecord], choice: IndexChoice) -> str:
+    """Returns the SHA-256 of the trained index, after checking the file."""
+    path = trained_file(place)
+    record = lists_record(path, records, choice, "")
+    if record is None:
+        raise IndexNotFoundError(
+            f"{path} must be the trained lists of these parts, and is missing or that of others. "
+            "Run `retrieval_index.distributed.train`, or remove the file to do without."
+        )
+    record.file.check(path.parent)
+    return record.file.sha256
+
+
+def lists_record(
+    path: Path, records: Sequence[PartRecord], choice: IndexChoice, trained: str
+) -> ListsRecord | None:
+    """Returns the record of a file if it was made from these parts and this training."""
+    try:
+        data: Any = record_file(path).read_bytes()
+        record = ListsRecord.model_validate_json(data)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise CorruptIndexError(
+            f"{record_file(path)} is damaged: {error}. Remove it and run the step again."
+        ) from error
+    wanted = ([part.build_id for part in records], choice.factory, trained, path.name)
+    if (record.parts, record.factory, record.trained, record.file.path) != wanted:
+        return None
+    return record if path.exists() else None
 
 
 def train(out: str | os.PathLike[str], shard_num: int, *, progress: bool = True) -> Path:
@@ -187,20 +255,3 @@ def chosen(records: Sequence[PartRecord]) -> IndexChoice:
 def has_lists(choice: IndexChoice, dimension: int) -> bool:
     """Returns whether an index of this kind can be filled in several places."""
     return parse_factory(choice.factory, dimension).lists is not None
-
-
-@contextmanager
-def opened(places: Sequence[Place], records: Sequence[PartRecord]) -> Iterator[list[Segment]]:
-    """Opens all parts that have documents, and compares their checksums.
-
-    Raises:
-        ArgumentError: If the system does not let this process open so many files.
-        CorruptIndexError: If one is damaged.
-    """
-    check_open_files(len(places))
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(closing(open_index(place.folder)))._open().segments[0]
-            for place, record in zip(places, records, strict=True)
-            if record.documents
-        ]

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.arguments import check_positive
-from retrieval_index.distributed.agreement import agreed_records
-from retrieval_index.distributed.cluster import connected, load_ray
 from retrieval_index.distributed.finishing import finish
 from retrieval_index.distributed.lists import chosen, has_lists, train
 from retrieval_index.distributed.places import all_places, check_shard_num
 from retrieval_index.distributed.plan import build_options
-from retrieval_index.distributed.worker import PartWorker
+from retrieval_index.distributed.ray_cluster import PartWorker, connected, load_ray
+from retrieval_index.distributed.record import agreed_records
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import (
     ArgumentError,

@@ -1,20 +1,24 @@
-"""Building one part of an index."""
+"""Building one part of an index: which documents it takes, and what is made of them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from retrieval_index.building.builder import first_manifest, make_report, warn_of_problems
+from retrieval_index.building.intake import Intake
 from retrieval_index.building.recipe import Recipe, shard_plan
 from retrieval_index.building.segment_building import build_segment
+from retrieval_index.corpus.document import Document, Entry
 from retrieval_index.corpus.opening import open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
-from retrieval_index.distributed.census import CorpusPart
 from retrieval_index.distributed.places import Place, part_name
 from retrieval_index.distributed.plan import (
     Plan,
@@ -23,18 +27,119 @@ from retrieval_index.distributed.plan import (
     plan_of,
     planned_recipe,
 )
-from retrieval_index.distributed.record import PartRecord, read_record
-from retrieval_index.errors import ArgumentError, IndexExistsError
+from retrieval_index.distributed.record import PartRecord, finished_part, read_record
+from retrieval_index.errors import ArgumentError
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
 from retrieval_index.storage.commit import commit
-from retrieval_index.storage.manifest import MANIFEST_NAME, read_manifest
 from retrieval_index.storage.segment_files import segment_name
 from retrieval_index.storage.workspace import Workspace, as_folder
 
 if TYPE_CHECKING:
-    from retrieval_index.corpus.document import Document
+    from retrieval_index.corpus.opening import Corpus
     from retrieval_index.encoders.protocol import Encoder
+    from retrieval_index.storage.document_store import DocumentWriter
+
+
+class CorpusPart:
+    """Every `shard_num`-th usable document of a corpus, beginning with number `shard_id`.
+
+    The whole corpus is read, and what a build on one machine would turn away is turned away here:
+    a part must know the ids and texts of the documents of the others. So document i of the
+    finished index is document i // shard_num of part i % shard_num.
+
+    Args:
+        corpus: The whole.
+        shard_id: Which part, from 0.
+        shard_num: How many parts there are.
+        skip_repeated: Whether a text that came before under another id is turned away.
+
+    Attributes:
+        documents: Usable documents of the whole corpus, once it was read.
+        digest: Hash of their ids, titles, texts and metadata in order: the same for all parts,
+            unless the corpus changed in between or is not the same everywhere.
+        repeated_texts: Documents of the corpus whose text came before under another id.
+    """
+
+    def __init__(
+        self, corpus: Corpus, shard_id: int, shard_num: int, *, skip_repeated: bool
+    ) -> None:
+        self._corpus = corpus
+        self._shard_id = shard_id
+        self._shard_num = shard_num
+        self._skip_repeated = skip_repeated
+        self.documents = 0
+        self.digest = ""
+        self.repeated_texts = 0
+
+    def size(self) -> int | None:
+        """Returns the size of the whole, all of which is read."""
+        return self._corpus.size()
+
+    @property
+    def description(self) -> str:
+        """What is read, for reports."""
+        return self._corpus.description
+
+    def read(self, log: ProblemLog) -> Iterator[Entry]:
+        """Yields the documents of the part; all problems of the corpus are logged."""
+        state = hashlib.blake2b(digest_size=16)
+        number = 0
+        with Seen() as seen:
+            # It asks the store for no more than what `Seen` can answer.
+            store = cast("DocumentWriter", seen)
+            intake = Intake(self._skip_repeated, store, log, BuildProgress(False), None)
+            for document in intake.accepted(self._corpus.read(log)):
+                state.update(_fingerprint(document))
+                if number % self._shard_num == self._shard_id:
+                    # What is left has no problems, so that nobody asks for its place.
+                    yield Entry(document, "")
+                number += 1
+        self.documents = number
+        self.digest = state.hexdigest()
+        self.repeated_texts = intake.repeated_texts
+
+
+class Seen:
+    """The ids and text digests of all documents so far, on the disk: no set of them grows."""
+
+    def __init__(self) -> None:
+        # "" is a temporary file that SQLite removes itself. The thread that reads ahead uses it.
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._connection.executescript(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+            "CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID;"
+            "CREATE TABLE texts (digest BLOB PRIMARY KEY) WITHOUT ROWID;"
+        )
+
+    def holds_text(self, document: Document) -> bool:
+        """Returns whether a document with the same title and text was added."""
+        sql = "SELECT 1 FROM texts WHERE digest = ?"
+        return self._connection.execute(sql, (document.digest,)).fetchone() is not None
+
+    def add(self, document: Document) -> bool:
+        """Notes a document; returns False, and notes nothing, if its id was added before."""
+        sql = "INSERT OR IGNORE INTO ids VALUES (?)"
+        if self._connection.execute(sql, (document.id,)).rowcount == 0:
+            return False
+        self._connection.execute("INSERT OR IGNORE INTO texts VALUES (?)", (document.digest,))
+        return True
+
+    def __enter__(self) -> Seen:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+
+
+def _fingerprint(document: Document) -> bytes:
+    metadata = json.dumps(dict(document.metadata), sort_keys=True)
+    inner = hashlib.blake2b(document.digest, digest_size=16)
+    for text in (document.id, metadata):
+        data = text.encode("utf-8", "surrogatepass")
+        inner.update(len(data).to_bytes(8, "little"))
+        inner.update(data)
+    return inner.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +225,6 @@ def build_part(
     warn_of_problems(log)
     report = BuildReport.from_dict(record.report)
     return Part(place.folder, shard_id, shard_num, report, done_before)
-
-
-def finished_part(place: Place) -> PartRecord | None:
-    """Returns the record of a part that is complete, otherwise None.
-
-    Raises:
-        IndexExistsError: If something else lies there.
-        CorruptIndexError: If record or manifest is damaged.
-    """
-    record = read_record(place.record)
-    if record is not None and record.build_id is None:
-        return record
-    if not place.folder.exists():
-        return None  # the record alone is written a moment before
-    manifest = place.folder / MANIFEST_NAME
-    found = read_manifest(place.folder).build_id if manifest.exists() else None
-    if record is None or found != record.build_id:
-        raise IndexExistsError(
-            f"{place.folder} is an index that `build_part` did not make, or that was changed "
-            f"since. Remove it and {place.record.name}, and build this part again."
-        )
-    return record
 
 
 def _build(

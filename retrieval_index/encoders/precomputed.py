@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.encoders.checked import encode_queries
-from retrieval_index.encoders.id_files import read_ids
-from retrieval_index.encoders.id_table import NOT_FOUND, IdTable
+from retrieval_index.encoders.document_ids import NOT_FOUND, IdTable, read_ids
 from retrieval_index.encoders.naming import split_options, with_options
+from retrieval_index.encoders.protocol import encode_queries
 from retrieval_index.encoders.vector_files import (
     ParquetVectors,
     VectorRows,

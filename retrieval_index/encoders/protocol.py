@@ -1,12 +1,17 @@
-"""What an encoder is."""
+"""What an encoder is, and calls of one with everything that comes back checked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from retrieval_index.errors import EncoderError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
 
 
 @runtime_checkable
@@ -50,3 +55,92 @@ class Encoder(Protocol):
     def encode(self, texts: list[str], /) -> npt.NDArray[np.float32]:
         """Returns float32 vectors of shape (len(texts), dimension), in the order of the texts."""
         ...
+
+
+def check_encoder(encoder: Any) -> Encoder:
+    """Returns the encoder if it fits the protocol.
+
+    Raises:
+        EncoderError: If a part is missing or of the wrong kind; all such parts are named.
+    """
+    # A model whose own `name` cannot find it again offers itself under one that can.
+    under_a_name = getattr(encoder, "as_index_encoder", None)
+    if callable(under_a_name):
+        encoder = under_a_name()
+    wrong: list[str] = []
+    if not callable(getattr(encoder, "encode", None)):
+        wrong.append("a method `encode(list[str])`")
+    dimension = getattr(encoder, "dimension", None)
+    if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
+        wrong.append(f"`dimension`, an int of at least 1 (it is {dimension!r})")
+    for attribute in ("fingerprint", "name"):
+        value = getattr(encoder, attribute, None)
+        if not isinstance(value, str) or not value:
+            wrong.append(f"`{attribute}`, a non-empty str (it is {value!r})")
+    limit = getattr(encoder, "max_tokens", "missing")
+    if isinstance(limit, bool) or not isinstance(limit, int | None) or (limit or 1) < 1:
+        wrong.append(f"`max_tokens`, an int or None (it is {limit!r})")
+    if wrong:
+        raise EncoderError(
+            f"`encoder` of type {type(encoder).__name__} must have " + "; ".join(wrong) + "."
+        )
+    checked: Encoder = encoder
+    return checked
+
+
+def encode_passages(encoder: Encoder, texts: list[str], normalize: bool) -> Vectors:
+    """Returns the checked vectors of passages, float32 of shape (len(texts), dimension).
+
+    Args:
+        encoder: The encoder.
+        texts: At least one text.
+        normalize: Whether rows are scaled to length 1; a zero row stays zero.
+
+    Raises:
+        EncoderError: If shape or dtype is wrong, or a value is not finite.
+    """
+    return check_vectors(encoder.encode(list(texts)), encoder.dimension, texts, normalize)
+
+
+def encode_queries(encoder: Encoder, texts: list[str], normalize: bool) -> Vectors:
+    """As `encode_passages`, through `encoder.encode_queries` where the encoder has it."""
+    call: Callable[[list[str]], Any] = getattr(encoder, "encode_queries", encoder.encode)
+    return check_vectors(call(list(texts)), encoder.dimension, texts, normalize)
+
+
+def check_vectors(found: Any, dimension: int, texts: list[str], normalize: bool) -> Vectors:
+    """Returns what an encoder returned for texts, checked, as float32 rows.
+
+    Raises:
+        EncoderError: If shape or dtype is wrong, or a value is not finite.
+    """
+    import numpy as np
+
+    raw = np.asarray(found)
+    expected = (len(texts), dimension)
+    if raw.shape != expected:
+        raise EncoderError(
+            f"`encoder` must return an array of shape {expected}; received {raw.shape}."
+        )
+    if not np.issubdtype(raw.dtype, np.floating):
+        raise EncoderError(f"`encoder` must return float32; received dtype {raw.dtype}.")
+    vectors = np.ascontiguousarray(raw, dtype=np.float32)
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise EncoderError(
+            "`encoder` must return finite numbers; received NaN or infinity for "
+            f"{texts[row]!r:.80}."
+        )
+    return normalized(vectors) if normalize else vectors
+
+
+def normalized(vectors: Vectors) -> Vectors:
+    """Returns rows scaled to length 1; a zero row stays zero, and scores 0 with everything."""
+    import numpy as np
+
+    # float64 sums: the squares of large float32 values overflow.
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    norms[norms == 0] = 1.0
+    unit: Vectors = (vectors / norms[:, None]).astype(np.float32)
+    return unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.encoders.checked import check_encoder
+from retrieval_index.encoders.protocol import check_encoder
 from retrieval_index.errors import EncoderError
 
 if TYPE_CHECKING:

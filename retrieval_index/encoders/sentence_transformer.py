@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.arguments import check_positive
-from retrieval_index.encoders.model_digest import model_digest
-from retrieval_index.encoders.naming import split_options, with_options
+from retrieval_index.encoders.naming import model_digest, split_options, with_options
 from retrieval_index.errors import EncoderError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from retrieval_index.arguments import check_positive
@@ -12,15 +12,37 @@ from retrieval_index.errors import ArgumentError, EvaluationError
 from retrieval_index.evaluation.evaluation import Counts, Evaluation, Latency
 from retrieval_index.evaluation.metric_names import DEFAULT_METRICS, Metric, parse_metrics
 from retrieval_index.evaluation.metrics import ranked
-from retrieval_index.evaluation.progress import EvaluationProgress
 from retrieval_index.evaluation.qrels import Qrels, read_qrels
 from retrieval_index.evaluation.queries import read_queries
 from retrieval_index.evaluation.runs import Run, read_run, write_run
+from retrieval_index.progress import TerminalBar
 
 if TYPE_CHECKING:
     from retrieval_index.searching.passage import Passage
 
     Source = str | os.PathLike[str]
+
+
+class EvaluationProgress(TerminalBar):
+    """Shows queries done, and the time left, on standard error, if that is a terminal.
+
+    Args:
+        queries: How many there are.
+        enabled: False shows nothing, whatever standard error is.
+    """
+
+    def __init__(self, queries: int, enabled: bool = True) -> None:
+        super().__init__(enabled, queries, "searching")
+
+    def _columns(self) -> Sequence[Any]:
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+
+        return "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+
+    def advance(self, queries: int) -> None:
+        """Counts queries that were answered."""
+        if self._bar is not None:
+            self._bar.update(self._task, advance=queries)
 
 
 class Searchable(Protocol):

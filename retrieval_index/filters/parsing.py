@@ -9,18 +9,18 @@ from numbers import Integral, Real
 
 from retrieval_index.errors import ArgumentError
 from retrieval_index.filters import fields
-from retrieval_index.filters.conditions import (
+from retrieval_index.filters.filter import (
     COMPARISONS,
+    PSEUDO_FIELDS,
     And,
     Between,
     Condition,
     Exists,
+    Filter,
     In,
     Not,
     Or,
 )
-from retrieval_index.filters.filter import Filter
-from retrieval_index.filters.source import PSEUDO_FIELDS
 
 MAX_DEPTH = 50  # far beyond what a person writes, well within what Python's calls allow
 SCALARS = "a text, a number, true, false or null"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval_index.arguments import check_positive
 from retrieval_index.building.builder import make_report, warn_of_problems
-from retrieval_index.building.known import Known
+from retrieval_index.building.intake import IndexedDocuments
 from retrieval_index.building.recipe import recipe_of, shard_plan
 from retrieval_index.building.segment_building import build_segment
 from retrieval_index.corpus.document import Document
@@ -20,7 +20,7 @@ from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.maintenance.changing import changing
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
-from retrieval_index.searching.index import check_same_encoder
+from retrieval_index.searching.query_encoder import check_same_encoder
 from retrieval_index.storage.manifest import read_manifest
 from retrieval_index.storage.segment_files import segment_name
 from retrieval_index.storage.workspace import as_folder
@@ -141,7 +141,7 @@ def _extend(
         meter.active(),
         BuildProgress(progress, fraction=meter.fraction) as shown,
     ):
-        known = Known(change.version, replace)
+        known = IndexedDocuments(change.version, replace)
         built = build_segment(
             source.read(log),
             segment_name(change.manifest.next_segment),

@@ -15,7 +15,7 @@ from retrieval_index.searching.opening import open_manifest
 from retrieval_index.searching.version import Version
 from retrieval_index.storage.commit import NewSegment, commit
 from retrieval_index.storage.deletions import write_deletions
-from retrieval_index.storage.file_entry import FileEntry
+from retrieval_index.storage.durable import FileEntry
 from retrieval_index.storage.manifest import Manifest, SegmentEntry, read_manifest
 from retrieval_index.storage.segment_files import DELETED
 from retrieval_index.storage.workspace import Workspace, as_folder

@@ -3,16 +3,151 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from retrieval_index.building.segment_building import SEGMENT_FOLDER, lexical_writer
+from retrieval_index.building.vectors_stage import VectorsStage
 from retrieval_index.maintenance.changing import changing
-from retrieval_index.maintenance.rewriting import live_sources, rewrite
 from retrieval_index.options import IndexOptions
 from retrieval_index.progress import BuildProgress
-from retrieval_index.storage.segment_files import segment_name
+from retrieval_index.searching.segment import Segment
+from retrieval_index.storage.chunk_table import ChunkTableWriter
+from retrieval_index.storage.commit import NewSegment
+from retrieval_index.storage.document_store import DocumentWriter
+from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, RAW, VECTORS
+from retrieval_index.storage.segment_files import NAMES, segment_name
+from retrieval_index.storage.workspace import Workspace
+from retrieval_index.vectors.merging import merge_vectors
+from retrieval_index.vectors.raw import write_raw
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from retrieval_index.storage.manifest import Manifest
+
+    Mask = npt.NDArray[np.bool_]
+    Vectors = npt.NDArray[np.float32]
+
+BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A segment and which of its documents are wanted, bool (documents,)."""
+
+    segment: Segment
+    wanted: Mask
+
+    @property
+    def passages(self) -> Mask:
+        """Which of its passages are wanted, bool (chunks,)."""
+        found: Mask = self.wanted[self.segment.chunks[:, 0]]
+        return found
+
+    def vectors(self) -> Iterator[Vectors]:
+        """Yields the vectors of those passages, in blocks."""
+        passages = self.passages
+        for first in range(0, len(passages), BLOCK_ROWS):
+            kept = passages[first : first + BLOCK_ROWS]
+            if kept.any():
+                yield self.segment.vectors.rows(first, len(kept))[kept]
+
+
+def live_sources(segments: Iterable[Segment]) -> list[Source]:
+    """Returns all documents that are not deleted."""
+    import numpy as np
+
+    return [
+        Source(s, np.ones(s.entry.documents, dtype=bool) if s.dead is None else ~s.dead)
+        for s in segments
+    ]
+
+
+def rewrite(
+    sources: Sequence[Source],
+    name: str,
+    dimension: int,
+    lexical: dict[str, Any] | None,
+    options: IndexOptions,
+    workspace: Workspace,
+    progress: BuildProgress,
+) -> NewSegment:
+    """Makes one segment of the wanted documents of several, in their order.
+
+    Args:
+        sources: Where they are; at least one is wanted.
+        name: Name of the new segment.
+        dimension: Length of a vector.
+        lexical: Settings of the BM25 index, or None.
+        options: Which FAISS index is wanted.
+        workspace: Where the files are made.
+        progress: Told what happens.
+    """
+    folder = workspace.empty_folder(SEGMENT_FOLDER)
+    progress.stage("copying documents")
+    with ExitStack() as files:
+        store = files.enter_context(closing(DocumentWriter(folder / NAMES[DOCUMENTS])))
+        table = files.enter_context(closing(ChunkTableWriter(folder / NAMES[CHUNKS])))
+        words = lexical_writer(folder, lexical)
+        for source in sources:
+            _copy(source, store, table, words, progress)
+        store.finish()
+        table.finish()
+    if words is not None:
+        progress.stage("lexical index")
+        words.finish()
+    stage = VectorsStage(options, dimension, table.count, folder, strict=False)
+    choice = stage.choose()
+
+    def parts() -> Iterator[Vectors]:
+        for source in sources:
+            yield from source.vectors()
+
+    merge_vectors(
+        [(source.segment.vectors, source.passages) for source in sources],
+        choice,
+        folder / NAMES[VECTORS],
+        seed=options.seed,
+        reproducible=options.reproducible,
+        progress=lambda stage, done, total: progress.stage(f"{stage} {done:,}/{total:,}"),
+    )
+    if choice.lossy:
+        write_raw(parts(), dimension, folder / NAMES[RAW])
+    entry = stage.measure(stage.entry(choice), lambda count: None, progress.stage)
+    return NewSegment.of(folder, name, documents=store.documents, chunks=table.count, vectors=entry)
+
+
+def _copy(
+    source: Source,
+    store: DocumentWriter,
+    table: ChunkTableWriter,
+    words: Any,
+    progress: BuildProgress,
+) -> None:
+    import numpy as np
+
+    chunks = source.segment.chunks
+    starts = np.searchsorted(chunks[:, 0], np.arange(len(source.wanted) + 1)).tolist()
+    for number, document in enumerate(source.segment.store.stream()):
+        if not source.wanted[number]:
+            continue
+        rows = chunks[starts[number] : starts[number + 1]].tolist()
+        titles = source.segment.store.headings({row[3] for row in rows})
+        added = store.add(document)
+        assert added, f"two wanted documents have the id {document.id!r}"
+        texts = []
+        for _, start, end, heading in rows:
+            title, text = titles[heading], document.text[start:end]
+            table.add(store.documents - 1, start, end, store.heading(title))
+            texts.append(f"{title}\n{text}" if title and text else (title or text))
+        if words is not None:
+            words.add(texts)
+        progress.document()
+        progress.passages(len(rows))
 
 
 def compact(path: str | os.PathLike[str], *, progress: bool = True) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from retrieval_index.errors import ArgumentError
 from retrieval_index.maintenance.changing import now
-from retrieval_index.maintenance.rewriting import Source, live_sources, rewrite
+from retrieval_index.maintenance.compacting import Source, live_sources, rewrite
 from retrieval_index.options import IndexOptions
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.building.measurement import QUERIES, sample_sentences
-from retrieval_index.building.vectors_stage import measurable, tuned_entry
-from retrieval_index.encoders.checked import encode_queries
+from retrieval_index.building.vectors_stage import (
+    QUERIES,
+    measurable,
+    sample_sentences,
+    tuned_entry,
+)
+from retrieval_index.encoders.protocol import encode_queries
 from retrieval_index.encoders.registry import resolve_encoder
 from retrieval_index.errors import ArgumentError
 from retrieval_index.maintenance.changing import changing
 from retrieval_index.options import check_options
-from retrieval_index.searching.index import check_same_encoder
+from retrieval_index.searching.query_encoder import check_same_encoder
 from retrieval_index.storage.segment_files import SEGMENTS
 from retrieval_index.vectors.plot import plot_tuning
 
@@ -125,7 +129,7 @@ def tune_fusion(
         ArgumentError: If no query is judged, or the index has no lexical part.
         IndexNotFoundError: If there is no index.
     """
-    from retrieval_index.fusion.weights import tune_weights
+    from retrieval_index.fusion_weights import tune_weights
     from retrieval_index.searching.opening import open_manifest
 
     judged = {name: text for name, text in queries.items() if qrels.get(name)}

@@ -10,7 +10,7 @@ from retrieval_index.errors import CorruptIndexError
 from retrieval_index.searching.opening import OPEN_ATTEMPTS
 from retrieval_index.searching.segment import Segment
 from retrieval_index.storage.commit import snapshot_manifests
-from retrieval_index.storage.file_entry import FileEntry
+from retrieval_index.storage.durable import FileEntry
 from retrieval_index.storage.manifest import Manifest, read_manifest
 from retrieval_index.storage.workspace import as_folder
 from retrieval_index.vectors.structure import content_problem

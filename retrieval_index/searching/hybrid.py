@@ -63,7 +63,7 @@ class Hybrid:
         Raises:
             ArgumentError: If the method is unknown, or a number is out of range.
         """
-        from retrieval_index.fusion.registry import METHODS
+        from retrieval_index.fusion import METHODS
 
         rule = {**asdict(cls()), **stored}
         if method is not None:
@@ -98,7 +98,7 @@ class Hybrid:
         """
         import numpy as np
 
-        from retrieval_index.fusion.fuse import fuse
+        from retrieval_index.fusion import fuse
 
         rankings = [(numbers, scores) for scores, numbers in (dense, lexical)]
         numbers, fused = fuse(rankings, self.method, self.weights)

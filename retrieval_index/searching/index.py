@@ -8,19 +8,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from retrieval_index.arguments import check_positive
-from retrieval_index.encoders.checked import check_encoder, encode_queries, normalized
-from retrieval_index.encoders.registry import resolve_encoder
-from retrieval_index.errors import (
-    ArgumentError,
-    ClosedIndexError,
-    EncoderError,
-    EncoderMismatchError,
-)
+from retrieval_index.errors import ArgumentError, ClosedIndexError
 from retrieval_index.pipelining import groups
 from retrieval_index.report import BuildReport
+from retrieval_index.searching.arrays import (
+    check_numbers,
+    check_query_vectors,
+    passages_at,
+    rectangle,
+)
 from retrieval_index.searching.hybrid import MODES, Hybrid
-from retrieval_index.searching.passage import Passage
-from retrieval_index.searching.reranking import rerank_passages
+from retrieval_index.searching.passage import Passage, rerank_passages
+from retrieval_index.searching.query_encoder import QueryEncoder
 from retrieval_index.searching.version import Version
 from retrieval_index.storage.manifest import FORMAT_VERSION, Manifest
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from retrieval_index.corpus.document import Document
     from retrieval_index.encoders.protocol import Encoder
     from retrieval_index.filters.filter import Filter
-    from retrieval_index.searching.hits import Ranking
+    from retrieval_index.searching.hits import Numbers, Ranking, Scores
     from retrieval_index.searching.segment import Segment
 
     Vectors = npt.NDArray[np.float32]
@@ -62,10 +61,7 @@ class Index:
         self.path = path
         self._manifest = manifest
         self._version: Version | None = Version(manifest, segments)
-        self._given_encoder = encoder
-        self._encoder: Encoder | None = None
-        if encoder is not None and not isinstance(encoder, str):
-            self._encoder = self._checked_encoder(encoder)
+        self._encode = QueryEncoder(path, manifest, encoder)
 
     @property
     def report(self) -> BuildReport:
@@ -115,12 +111,58 @@ class Index:
         place = self._open().find([document_id]).get(document_id)
         return None if place is None else self._open().segments[place[0]].document(place[1])
 
-    def passages(self) -> Iterator[tuple[list[Passage], Vectors]]:
-        """Yields all passages that are not deleted and their vectors, block by block.
+    @overload
+    def passages(self, numbers: None = ...) -> Iterator[tuple[list[Passage], Vectors]]: ...
 
-        Each block is a list of n passages (score 0) and float32 of shape (n, dimension).
+    @overload
+    def passages(self, numbers: npt.ArrayLike) -> list[Any]: ...
+
+    def passages(
+        self, numbers: npt.ArrayLike | None = None
+    ) -> Iterator[tuple[list[Passage], Vectors]] | list[Any]:
+        """Returns the passages with these numbers, or without numbers all of them in blocks.
+
+        Args:
+            numbers: Passage numbers (`Passage.chunk_id`, or from `nearest`), an int array of shape
+                (n,) or any other, such as (n, k); -1 stands for no passage. They hold for this
+                opened version only. Default None: all passages.
+
+        Returns:
+            A list of n `Passage` or, for -1, None, in the order of the numbers; lists nested as the
+            array is where it has more axes. Score is 0, and rank the place in the innermost list,
+            None left out. Without numbers: an iterator over all passages that are not deleted;
+            each block is a list of n passages (score 0) and their vectors, float32 (n, dimension).
+
+        Raises:
+            ArgumentError: If a number is no passage of this version, or that of a deleted one.
+            ClosedIndexError: After `close()`.
         """
-        return self._open().passage_blocks()
+        version = self._open()
+        if numbers is None:
+            return version.passage_blocks()
+        return passages_at(check_numbers(numbers, version), version)
+
+    def vectors(self, numbers: npt.ArrayLike) -> Vectors:
+        """Returns the stored vectors of passages.
+
+        They are what scores are made of: the encoder's vectors, scaled to length 1 if the index
+        is. A lossy index (SQ8, PQ, RaBitQ, ...) keeps the vectors as they were added beside its
+        codes, and those are returned, not reconstructions.
+
+        Args:
+            numbers: Passage numbers as in `passages`, an int array of any shape (...,).
+
+        Returns:
+            float32 of shape (..., dimension), a copy; zeros for -1.
+
+        Raises:
+            ArgumentError: If a number is no passage of this version, or that of a deleted one.
+            ClosedIndexError: After `close()`.
+        """
+        version = self._open()
+        wanted = check_numbers(numbers, version)
+        dimension = self._manifest.encoder.dimension
+        return version.vectors(wanted.ravel()).reshape(*wanted.shape, dimension)
 
     @overload
     def search(
@@ -247,14 +289,42 @@ class Index:
             ClosedIndexError: After `close()`.
         """
         version = self._checked(k, per_document)
-        rows = self._checked_vectors(vectors)
-        if not len(rows):
-            return []
-        rule = Hybrid()
-        found = version.search(
-            [""] * len(rows), rows, "dense", k, _condition(where), per_document, rule
-        )
-        return version.passages(found)
+        rows = check_query_vectors(vectors, self._manifest.encoder)
+        return version.passages(_dense(version, rows, k, where, per_document))
+
+    def nearest(
+        self,
+        vectors: npt.ArrayLike,
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        per_document: int | None = None,
+    ) -> tuple[Numbers, Scores]:
+        """Returns the numbers and scores of the passages closest to each query vector, as arrays.
+
+        As `search_vectors` without reading a text. `passages` and `vectors` take the numbers.
+
+        Args:
+            vectors: Floats of shape (n, dimension), or (dimension,) for one query, made by the
+                encoder of the index. They are scaled to length 1 if the index is.
+            k: Places for each query. Default 10.
+            where: As in `search`.
+            per_document: As in `search`.
+
+        Returns:
+            Passage numbers, int64 of shape (n, k), and scores, float32 of shape (n, k), best first;
+            n = 1 for one query of shape (dimension,). Places without a passage, where fewer than k
+            can be found, hold -1 and -inf. The numbers count through all segments, deleted
+            passages included, and stay as they are as long as this index is open; they hold for
+            this opened version only.
+
+        Raises:
+            ArgumentError: If the shape is wrong, a value is not finite, or a number is below 1.
+            ClosedIndexError: After `close()`.
+        """
+        version = self._checked(k, per_document)
+        rows = check_query_vectors(vectors, self._manifest.encoder, single=True)
+        return rectangle(_dense(version, rows, k, where, per_document), k)
 
     def close(self) -> None:
         """Lets go of the files; may be called again."""
@@ -284,59 +354,18 @@ class Index:
             check_positive("per_document", per_document)
         return self._open()
 
-    def _checked_vectors(self, vectors: npt.ArrayLike) -> Vectors:
-        import numpy as np
 
-        dimension = self._manifest.encoder.dimension
-        try:
-            rows = np.ascontiguousarray(vectors, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"`vectors` must be an array of floats ({error}).") from error
-        if rows.ndim != 2 or rows.shape[1] != dimension:
-            raise ArgumentError(
-                f"`vectors` must have the shape (n, {dimension}); received {rows.shape}."
-            )
-        if not np.isfinite(rows).all():
-            raise ArgumentError("`vectors` must be finite; received NaN or infinity.")
-        return normalized(rows) if self._manifest.encoder.normalize else rows
-
-    def _encode(self, texts: list[str]) -> Vectors:
-        return encode_queries(self._query_encoder(), texts, self._manifest.encoder.normalize)
-
-    def _query_encoder(self) -> Encoder:
-        if self._encoder is None:
-            name = self._given_encoder or self._manifest.encoder.name
-            try:
-                found = resolve_encoder(name)
-            except EncoderError as error:
-                raise EncoderError(
-                    f"The encoder {name!r} of the index {self.path} cannot be found by its name; "
-                    f"`retrieval_index.open(path, encoder=...)` takes the encoder itself. {error}"
-                ) from error
-            self._encoder = self._checked_encoder(found)
-        return self._encoder
-
-    def _checked_encoder(self, encoder: Encoder) -> Encoder:
-        return check_same_encoder(encoder, self._manifest, self.path)
-
-
-def check_same_encoder(encoder: Any, manifest: Manifest, path: Path) -> Encoder:
-    """Returns the encoder if it made the vectors of an index.
-
-    Raises:
-        EncoderMismatchError: If it did not.
-    """
-    checked = check_encoder(encoder)
-    wanted = manifest.encoder
-    received = (checked.dimension, checked.fingerprint)
-    if received != (wanted.dimension, wanted.fingerprint):
-        raise EncoderMismatchError(
-            f"`encoder` must be the one that built {path}: {wanted.name}, dimension "
-            f"{wanted.dimension}, fingerprint {wanted.fingerprint}; received "
-            f"{checked.name}, dimension {received[0]}, fingerprint {received[1]}. "
-            "Search with the former, or build the index again with the latter."
-        )
-    return checked
+def _dense(
+    version: Version,
+    rows: Vectors,
+    k: int,
+    where: Mapping[str, Any] | None,
+    per_document: int | None,
+) -> list[Ranking]:
+    if not len(rows):
+        return []
+    texts = [""] * len(rows)
+    return version.search(texts, rows, "dense", k, _condition(where), per_document, Hybrid())
 
 
 def _condition(where: Mapping[str, Any] | None) -> Filter | None:

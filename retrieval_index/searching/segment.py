@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrieval_index.errors import CorruptIndexError
-from retrieval_index.searching.last_used import LastUsed
 from retrieval_index.storage.chunk_table import read_chunk_table
 from retrieval_index.storage.deletions import read_deletions
 from retrieval_index.storage.document_store import DocumentStore
@@ -20,9 +22,9 @@ from retrieval_index.storage.manifest import (
     SegmentEntry,
 )
 from retrieval_index.storage.segment_files import LEXICAL_FOLDER, SEGMENTS
-from retrieval_index.vectors.mask import RowMask
 from retrieval_index.vectors.raw import read_raw
 from retrieval_index.vectors.reading import read_vectors
+from retrieval_index.vectors.rows import RowMask
 from retrieval_index.vectors.searcher import VectorSearcher
 
 if TYPE_CHECKING:
@@ -33,6 +35,37 @@ if TYPE_CHECKING:
     from retrieval_index.filters.filter import Filter
 
     Mask = npt.NDArray[np.bool_]
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class LastUsed:
+    """Keeps the results for the arguments that were used last; safe in several threads.
+
+    Args:
+        size: Results kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K, make: Callable[[K], V]) -> V:
+        """Returns `make(key)`, from before if it is still there; two threads may both make it."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                found: V = self._kept[key]
+                return found
+        made = make(key)
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return made
+
 
 FILTERS_KEPT = 8
 

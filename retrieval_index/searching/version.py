@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from retrieval_index.corpus.document import Document
     from retrieval_index.filters.filter import Filter
-    from retrieval_index.searching.hits import Ranking
+    from retrieval_index.searching.hits import Numbers, Ranking
     from retrieval_index.searching.hybrid import Hybrid
     from retrieval_index.searching.segment import Segment
     from retrieval_index.storage.manifest import Manifest
-    from retrieval_index.vectors.mask import RowMask
+    from retrieval_index.vectors.rows import RowMask
 
     Vectors = npt.NDArray[np.float32]
 
@@ -153,17 +153,44 @@ class Version:
         part = bisect_right(self.bases, number) - 1
         return part, number - self.bases[part]
 
-    def documents_of(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def documents_of(self, numbers: Numbers) -> Numbers:
         """Returns the documents of passages, both numbered through all segments."""
         import numpy as np
 
         found = np.empty(len(numbers), dtype=np.int64)
-        parts = np.searchsorted(self.bases, numbers, side="right") - 1
-        for part in np.unique(parts).tolist():
-            here = parts == part
-            rows = numbers[here] - self.bases[part]
+        for part, here, rows in self._by_segment(numbers):
             found[here] = self.segments[part].document_of(rows) + self.document_bases[part]
         return found
+
+    def vectors(self, numbers: Numbers) -> Vectors:
+        """Returns the vectors of passages as they were added, (len(numbers), d); zeros for -1."""
+        import numpy as np
+
+        found = np.zeros((len(numbers), self.manifest.encoder.dimension), dtype=np.float32)
+        for part, here, rows in self._by_segment(numbers):
+            found[here] = self.segments[part].vectors.rows_at(rows)
+        return found
+
+    def deleted(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
+        """Returns which of these passages are deleted; -1 is not."""
+        import numpy as np
+
+        found = np.zeros(len(numbers), dtype=bool)
+        for part, here, rows in self._by_segment(numbers):
+            alive = self.segments[part].allowed(None)
+            if alive is not None:
+                found[here] = ~alive.allowed[rows]
+        return found
+
+    def _by_segment(self, numbers: Numbers) -> Iterator[tuple[int, npt.NDArray[np.bool_], Numbers]]:
+        """Yields each segment that passages lie in, which they are, and their numbers there."""
+        import numpy as np
+
+        # -1 comes before the first base, and so into part -1, which is no segment.
+        parts = np.searchsorted(self.bases, numbers, side="right") - 1
+        for part in np.unique(parts[parts >= 0]).tolist():
+            here = parts == part
+            yield part, here, numbers[here] - self.bases[part]
 
     def find(self, ids: Collection[str]) -> dict[str, tuple[int, int]]:
         """Returns segment and number of each of these documents that is there and not deleted."""

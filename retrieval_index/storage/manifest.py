@@ -11,8 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from retrieval_index.errors import CorruptIndexError, IndexNotFoundError, NewerFormatError
-from retrieval_index.storage.durable import write_json
-from retrieval_index.storage.file_entry import FileEntry
+from retrieval_index.storage.durable import FileEntry, write_json
 
 FORMAT = "retrieval_index"
 FORMAT_VERSION = 2

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from retrieval_index.storage.durable import fsync_folder
-from retrieval_index.storage.file_entry import FileEntry
+from retrieval_index.storage.durable import FileEntry, fsync_folder
 from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, LEXICAL, RAW, VECTORS
 
 SEGMENTS = "segments"

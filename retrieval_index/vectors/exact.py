@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from retrieval_index.errors import CorruptIndexError
 from retrieval_index.vectors.library import load_faiss
-from retrieval_index.vectors.mask import RowMask
-from retrieval_index.vectors.rows import block_rows
+from retrieval_index.vectors.rows import RowMask, block_rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,9 @@
-"""The FAISS library."""
+"""The FAISS library, and how many threads it uses."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -29,3 +31,19 @@ def load_faiss() -> Any:
             f"FAISS {version} is too old; install a newer one with: pip install 'faiss-cpu>=1.15'"
         )
     return faiss
+
+
+@contextmanager
+def openmp_threads(count: int | None) -> Iterator[None]:
+    """Lets FAISS use so many threads in the block, as many as before if None.
+
+    OpenMP keeps this number for every calling thread by itself: others are not slowed down.
+    """
+    faiss = load_faiss()
+    before = faiss.omp_get_max_threads()
+    if count is not None:
+        faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

@@ -10,7 +10,7 @@ from retrieval_index.arguments import check_positive
 from retrieval_index.errors import ArgumentError
 from retrieval_index.vectors.family import Family
 from retrieval_index.vectors.library import load_faiss
-from retrieval_index.vectors.mask import RowMask
+from retrieval_index.vectors.rows import RowMask
 
 
 @dataclass(frozen=True)

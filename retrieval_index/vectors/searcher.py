@@ -10,7 +10,6 @@ from retrieval_index.errors import ArgumentError, CorruptIndexError
 from retrieval_index.vectors.exact import ArrayRows, ExactRows, ListRows
 from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.library import load_faiss
-from retrieval_index.vectors.mask import RowMask, as_mask
 from retrieval_index.vectors.parameters import (
     Setting,
     check_parameters,
@@ -18,7 +17,7 @@ from retrieval_index.vectors.parameters import (
     first_setting,
     wider,
 )
-from retrieval_index.vectors.rows import check_rows
+from retrieval_index.vectors.rows import RowMask, as_mask, check_rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -63,7 +63,7 @@ def test_help_of_index_lists_what_the_library_knows(kzoo):
     from retrieval_index.chunking.chunker import methods
     from retrieval_index.corpus.formats import readable_kinds
     from retrieval_index.encoders.registry import known_providers
-    from retrieval_index.fusion.registry import METHODS
+    from retrieval_index.fusion import METHODS
 
     text = kzoo("index", "build", "--help").out
     for name in (*(kind for kind, _, _ in readable_kinds()), *methods(), *known_providers()):

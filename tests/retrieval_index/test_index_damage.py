@@ -60,7 +60,7 @@ def sign_files(out):
     """Makes sizes and checksums right again, to reach the checks behind them."""
 
     def change(data):
-        from retrieval_index.storage.file_entry import FileEntry
+        from retrieval_index.storage.durable import FileEntry
 
         for entry in data["segments"][0]["files"].values():
             fresh = FileEntry.of(out / entry["path"], entry["path"])

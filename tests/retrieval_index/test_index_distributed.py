@@ -29,7 +29,7 @@ from retrieval_index import (
     distributed,
 )
 from retrieval_index.distributed.places import Place
-from retrieval_index.storage.lock import exclusive
+from retrieval_index.storage.workspace import exclusive
 
 SMALL = {"shard_size": 8, "batch_size": 4}
 LONG = {**SMALL, "chunk_size": 30, "overlap": 4}

@@ -12,9 +12,9 @@ from retrieval_index import (
     IndexNotFoundError,
     distributed,
 )
-from retrieval_index.distributed.lists_record import filled_file, record_file, trained_file
+from retrieval_index.distributed.lists import filled_file, record_file, trained_file
 from retrieval_index.distributed.places import Place
-from retrieval_index.storage.lock import exclusive
+from retrieval_index.storage.workspace import exclusive
 
 COUNT = 400
 NUMBER = 3

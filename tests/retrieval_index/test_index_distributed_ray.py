@@ -13,10 +13,9 @@ from index_helpers import TableEncoder, numbered
 import retrieval_index
 from retrieval_index import ArgumentError, RetrievalIndexError, distributed
 from retrieval_index.distributed import on_ray
-from retrieval_index.distributed.cluster import connected
 from retrieval_index.distributed.lists import train
 from retrieval_index.distributed.places import Place
-from retrieval_index.distributed.worker import PartWorker
+from retrieval_index.distributed.ray_cluster import PartWorker, connected
 from retrieval_index.errors import WorkerLostError
 
 COUNT = 120
@@ -172,10 +171,10 @@ def test_an_index_that_is_there_is_refused_before_the_work(tmp_path, corpus):
 
 def test_a_worker_waits_for_the_lock(tmp_path, corpus, monkeypatch):
     """A shared file system may still hold the lock of the worker that died."""
-    from retrieval_index.distributed import worker
-    from retrieval_index.storage.lock import exclusive
+    from retrieval_index.distributed import ray_cluster
+    from retrieval_index.storage.workspace import exclusive
 
-    monkeypatch.setattr(worker, "LOCK_PAUSE", 0.01)
+    monkeypatch.setattr(ray_cluster, "LOCK_PAUSE", 0.01)
     made = PartWorker("hashing:32", tmp_path / "i", 2, {})
     place = Place(tmp_path / "i", 0, 2)
     place.folder.parent.mkdir()
@@ -185,7 +184,7 @@ def test_a_worker_waits_for_the_lock(tmp_path, corpus, monkeypatch):
     timer.start()
     assert made.build(corpus, 0).report.documents == COUNT // 2
     timer.join()
-    monkeypatch.setattr(worker, "LOCK_PATIENCE", 0.0)
+    monkeypatch.setattr(ray_cluster, "LOCK_PATIENCE", 0.0)
     place = Place(tmp_path / "i", 1, 2)
     with exclusive(place.workspace), pytest.raises(retrieval_index.BuildLockedError):
         made.build(corpus, 1)

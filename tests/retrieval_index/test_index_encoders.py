@@ -8,7 +8,7 @@ from index_helpers import TableEncoder
 
 from retrieval_index import ArgumentError, Encoder, EncoderError, HashingEncoder, resolve_encoder
 from retrieval_index.encoders import registry
-from retrieval_index.encoders.checked import encode_passages, encode_queries
+from retrieval_index.encoders.protocol import encode_passages, encode_queries
 
 
 def test_hashing_is_the_signed_count_of_words():

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.fusion.fuse import fuse, fuse_runs
-from retrieval_index.fusion.min_max import MinMax
-from retrieval_index.fusion.registry import METHODS, find_method
-from retrieval_index.fusion.rrf import ReciprocalRank
-from retrieval_index.fusion.z_score import ZScore
+from retrieval_index.fusion import (
+    METHODS,
+    MinMax,
+    ReciprocalRank,
+    ZScore,
+    find_method,
+    fuse,
+    fuse_runs,
+)
 
 ONE = (np.array([3, 1, 2]), np.array([9.0, 5.0, 1.0]))
 TWO = (np.array([1, 7]), np.array([0.9, 0.8]))

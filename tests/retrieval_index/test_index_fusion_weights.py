@@ -7,10 +7,8 @@ import pytest
 from retrieval_index.errors import ArgumentError
 from retrieval_index.evaluation.metric_names import parse_metric
 from retrieval_index.evaluation.metrics import ranked
-from retrieval_index.fusion.fuse import fuse_runs
-from retrieval_index.fusion.registry import METHODS
-from retrieval_index.fusion.rrf import ReciprocalRank
-from retrieval_index.fusion.weights import tune_weights
+from retrieval_index.fusion import METHODS, ReciprocalRank, fuse_runs
+from retrieval_index.fusion_weights import tune_weights
 
 
 def collection(count=40, lifts=(0.1, 0.6), seed=0):

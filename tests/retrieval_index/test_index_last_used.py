@@ -1,6 +1,6 @@
 """Results kept for when they are asked for again."""
 
-from retrieval_index.searching.last_used import LastUsed
+from retrieval_index.searching.segment import LastUsed
 
 
 def test_the_last_used_are_kept():

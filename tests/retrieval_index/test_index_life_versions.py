@@ -18,8 +18,8 @@ from retrieval_index import (
     IndexNotFoundError,
     build,
 )
-from retrieval_index.storage.lock import exclusive
 from retrieval_index.storage.manifest import read_manifest
+from retrieval_index.storage.workspace import exclusive
 
 QUERIES = ["Document number 7", "topic 33", "number 12 speaks of topic 5"]
 

@@ -9,9 +9,9 @@ from index_helpers import TableEncoder
 
 from retrieval_index import ArgumentError, Chunker, Encoder, EncoderError, resolve_encoder
 from retrieval_index.encoders import vector_files
-from retrieval_index.encoders.checked import check_vectors
-from retrieval_index.encoders.id_table import IdTable
+from retrieval_index.encoders.document_ids import IdTable
 from retrieval_index.encoders.precomputed import PrecomputedVectors
+from retrieval_index.encoders.protocol import check_vectors
 
 IDS = [f"doc {i}é" for i in range(200)]
 
@@ -257,16 +257,16 @@ def test_ids_that_share_half_a_hash(monkeypatch):
     table = IdTable(IDS)
     expected = table.rows([*IDS, "none"]).tolist()
     assert expected == [*range(200), -1]
-    from retrieval_index.encoders import id_table
+    from retrieval_index.encoders import document_ids
 
-    real = id_table._hashes
+    real = document_ids._hashes
 
     def colliding(ids):
         hashes = real(ids).copy()
         hashes[:, 0] %= 5
         return hashes
 
-    monkeypatch.setattr(id_table, "_hashes", colliding)
+    monkeypatch.setattr(document_ids, "_hashes", colliding)
     assert IdTable(IDS).rows([*IDS, "none"]).tolist() == expected
     assert IdTable([]).rows(["a"]).tolist() == [-1]
 

@@ -55,7 +55,7 @@ def test_offset_of_a_bad_byte_counts_the_mark_and_is_that_of_the_text(tmp_path, 
 
 
 def test_text_file_above_the_limit_is_counted_also_when_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr("retrieval_index.corpus.plain_text.MAX_ENTRY_BYTES", 1000)
+    monkeypatch.setattr("retrieval_index.corpus.readers.plain_text.MAX_ENTRY_BYTES", 1000)
     put(tmp_path / "a.txt.gz", gzip.compress(b"a" * 100_000_000, 9))
     put(tmp_path / "b.txt", "b" * 1000)
     documents, log = read(tmp_path)
@@ -111,7 +111,7 @@ def test_pdf_problems_are_counted(tmp_path, capfd, monkeypatch):
     put(tmp_path / "scan.pdf", samples.pdf(["", ""]))
     put(tmp_path / "long.pdf", samples.pdf(["x" * 300] * 5))
     put(tmp_path / "good.pdf", samples.pdf())
-    monkeypatch.setattr("retrieval_index.corpus.pdf.MAX_ENTRY_BYTES", 1000)
+    monkeypatch.setattr("retrieval_index.corpus.readers.pdf.MAX_ENTRY_BYTES", 1000)
     documents, log = read(tmp_path)
     assert [d.id for d in documents] == ["good.pdf"]
     assert {p.where: p.reason for p in log.examples} == {
@@ -141,8 +141,8 @@ def test_whatever_pypdf_raises_is_a_problem_of_one_file(tmp_path, monkeypatch, e
 
 def test_pdf_bombs(tmp_path, monkeypatch):
     pytest.importorskip("pypdf")
-    monkeypatch.setattr("retrieval_index.corpus.pdf.MAX_PDF_BYTES", 10_000)
-    monkeypatch.setattr("retrieval_index.corpus.pdf.MAX_PDF_PAGES", 3)
+    monkeypatch.setattr("retrieval_index.corpus.readers.pdf.MAX_PDF_BYTES", 10_000)
+    monkeypatch.setattr("retrieval_index.corpus.readers.pdf.MAX_PDF_PAGES", 3)
     put(tmp_path / "a.pdf.gz", gzip.compress(samples.pdf() + b" " * 10_000_000))
     put(tmp_path / "b.pdf", samples.pdf(["x"] * 4))
     put(tmp_path / "c.pdf", samples.pdf(["x" * 80_000_000], deflate=True))

@@ -3,7 +3,7 @@
 import pytest
 from corpus_samples import put, read
 
-from retrieval_index.corpus.html_page import closed
+from retrieval_index.corpus.readers.html_page import closed
 
 
 def one(path, data, **options):

@@ -57,7 +57,7 @@ def test_every_format_gives_the_same_documents(tmp_path, kind, packed):
 
 @pytest.mark.parametrize("block", [16, 1 << 18])
 def test_json_array_is_a_stream_of_objects(tmp_path, monkeypatch, block):
-    monkeypatch.setattr("retrieval_index.corpus.json_array.BLOCK", block)
+    monkeypatch.setattr("retrieval_index.corpus.readers.json_lines.BLOCK", block)
     text = ' [ {"id": 1, "text": "ä"} ,\n{"id": 2, "text": "[{"}, 17, {"id": 3, "text": "c"}]\n '
     documents, log = read(put(tmp_path / "c.json", text))
     assert [(d.id, d.text) for d in documents] == [("1", "ä"), ("2", "[{"), ("3", "c")]

@@ -3,10 +3,10 @@
 import pytest
 from corpus_samples import put, read, samples
 
-from retrieval_index.corpus import parquet as parquet_reader
 from retrieval_index.corpus.document import Document, derived_id
 from retrieval_index.corpus.opening import open_corpus
 from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.readers import parquet as parquet_reader
 from retrieval_index.errors import CorpusError
 
 # --- CSV and TSV ----------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def test_csv_quote_that_is_never_closed_is_an_error_with_its_place(tmp_path):
 
 
 def test_csv_row_without_end_is_refused_within_bounds(tmp_path, monkeypatch):
-    monkeypatch.setattr("retrieval_index.corpus.delimited.MAX_ENTRY_BYTES", 1000)
+    monkeypatch.setattr("retrieval_index.corpus.readers.delimited.MAX_ENTRY_BYTES", 1000)
     path = put(tmp_path / "c.csv", 'id,text\n1,"' + "line\n" * 1000)
     with pytest.raises(CorpusError, match="does not end within"):
         read(path)

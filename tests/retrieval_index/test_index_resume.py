@@ -12,7 +12,7 @@ from index_helpers import TableEncoder, numbered
 
 import retrieval_index
 from retrieval_index import BuildLockedError, CorpusError, build
-from retrieval_index.storage.lock import exclusive
+from retrieval_index.storage.workspace import exclusive
 
 COUNT = 100
 SHARD = 8

@@ -165,14 +165,14 @@ def test_a_file_that_cannot_be_written_is_a_named_error(tmp_path):
 
 
 def test_two_level_centroids_are_unit_vectors_and_reproducible():
-    from retrieval_index.vectors import training
+    from retrieval_index.vectors import filling
 
     sample = clustered(3000)
-    old, training.TWO_LEVELS_FROM = training.TWO_LEVELS_FROM, 64
+    old, filling.TWO_LEVELS_FROM = filling.TWO_LEVELS_FROM, 64
     try:
-        first, second = (training._centroids(sample, 100, 3) for _ in range(2))
+        first, second = (filling._centroids(sample, 100, 3) for _ in range(2))
     finally:
-        training.TWO_LEVELS_FROM = old
+        filling.TWO_LEVELS_FROM = old
     assert first.shape == (100, DIMENSION)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)

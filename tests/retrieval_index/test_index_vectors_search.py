@@ -18,9 +18,9 @@ from vectors_samples import (
 from retrieval_index.errors import ArgumentError, CorruptIndexError
 from retrieval_index.vectors.choice import choose_index
 from retrieval_index.vectors.filling import write_vectors
-from retrieval_index.vectors.mask import RowMask
 from retrieval_index.vectors.parameters import Setting, faiss_parameters
 from retrieval_index.vectors.reading import read_vectors
+from retrieval_index.vectors.rows import RowMask
 from retrieval_index.vectors.searcher import VectorSearcher
 
 ROWS = clustered(COUNT)

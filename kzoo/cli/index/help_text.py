@@ -76,7 +76,7 @@ def languages() -> Rows:
 
 def ways_to_search() -> Rows:
     """Modes of search and methods of fusion."""
-    from retrieval_index.fusion.registry import METHODS
+    from retrieval_index.fusion import METHODS
     from retrieval_index.searching.hybrid import MODES
 
     return [("--mode", ", ".join(MODES)), ("--fusion", ", ".join(METHODS))]

@@ -1,1 +1,0 @@
-"""The methods of chunking, one file each, and the table they stand in."""
