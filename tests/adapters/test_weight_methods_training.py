@@ -273,7 +273,7 @@ def test_low_precision(policy):
     def outputs():
         return np.asarray(backbone(inputs)["sequence_output"]).astype("float32")
 
-    sites = Sites(FAMILIES["bert"].places(backbone))
+    sites = Sites(FAMILIES.get("bert").places(backbone))
     plain = outputs()
     for spec in [*UNION.split("|"), "adalora", "dora[targets=token_embedding]"]:
         layers = sites.add("a", parse_adapter(spec))

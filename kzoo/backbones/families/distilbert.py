@@ -1,0 +1,46 @@
+"""DistilBERT: BERT without segments and pooler, under other names."""
+
+from kzoo.backbones.families import FAMILIES
+from kzoo.backbones.families import shared as s
+from kzoo.backbones.family import Family
+from kzoo.backbones.hf_format import HFConfig, HFNames
+
+_MODULES = {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "attention_output": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "ffn_intermediate": "ffn.lin1",
+    "ffn_output": "ffn.lin2",
+    "ffn_norm": "output_layer_norm",
+}
+_KEYS = {
+    "vocabulary_size": "vocab_size",
+    "num_layers": "n_layers",
+    "num_heads": "n_heads",
+    "hidden_dim": "dim",
+    "intermediate_dim": "hidden_dim",
+    "max_sequence_length": "max_position_embeddings",
+    "dropout": "dropout",
+}
+
+FAMILIES.register(
+    "distilbert",
+    Family(
+        "distilbert",
+        "DistilBertBackbone",
+        names=HFNames(
+            s.BERT_ANCHOR, ("transformer.layer.{i}",), (_MODULES,), s.ROBERTA_OUTSIDE_MODULES
+        ),
+        config=HFConfig(
+            _KEYS,
+            {"dropout": 0.1, "activation": "gelu", "layer_norm_eps": 1e-12},
+            activation_key="activation",
+        ),
+        miniature=s.MINIATURE_ENCODER,
+        outside=s.ROBERTA_OUTSIDE,
+        attention_scores=True,
+        tokenizer="wordpiece",
+    ),
+)

@@ -1,0 +1,49 @@
+"""Llama 2 and 3, which differ in their tokenizers alone."""
+
+from typing import Any
+
+from kzoo.backbones.families import FAMILIES
+from kzoo.backbones.families import shared as s
+from kzoo.backbones.hf_format import Facts
+from kzoo.errors import WeightsError
+
+
+def _rope_and_heads(facts: Facts) -> dict[str, Any]:
+    wavelength, scaling = s.rope(facts)
+    config: dict[str, Any] = {"rope_max_wavelength": wavelength}
+    if scaling.get("rope_type") == "llama3":
+        config |= {
+            "rope_frequency_adjustment_factor": scaling["factor"],
+            "rope_low_freq_factor": scaling["low_freq_factor"],
+            "rope_high_freq_factor": scaling["high_freq_factor"],
+            "rope_pretraining_sequence_length": scaling["original_max_position_embeddings"],
+        }
+    elif scaling.get("rope_type") == "linear":
+        config["rope_position_scaling_factor"] = scaling["factor"]
+    elif scaling:
+        raise s.unknown_rope(scaling)
+    width, heads = facts["hidden_size"], facts["num_attention_heads"]
+    if facts.get("head_dim", width // heads) != width // heads:
+        raise WeightsError(
+            f"`head_dim` in config.json must be hidden_size / num_attention_heads = "
+            f"{width // heads} for LlamaBackbone. Received: {facts['head_dim']}"
+        )
+    return config
+
+
+FAMILIES.register(
+    "llama",
+    s.llama_like(
+        "llama",
+        "LlamaBackbone",
+        also=("Llama3Backbone",),
+        config=s.llama_config(
+            s.TIED_KEYS,
+            needs={"attention_bias": False, "mlp_bias": False},
+            more=_rope_and_heads,
+        ),
+        miniature={**s.MINIATURE_DECODER, "tie_word_embeddings": True},
+        causal_lm="LlamaCausalLM",
+        pad_tokens=("<|finetune_right_pad_id|>", "<|end_of_text|>", "<pad>", "<unk>", "</s>"),
+    ),
+)
