@@ -40,7 +40,14 @@ class HFConfig:
     activation: Callable[[str], str] = str
 
     def facts(self, hf: Facts) -> dict[str, Any]:
-        """What a `config.json` says, and HF's defaults where it is silent."""
+        """What a `config.json` says, and HF's defaults where it is silent.
+
+        Args:
+            hf: The file's content. A null is silence.
+
+        Returns:
+            HF key -> value.
+        """
         return {**self.defaults, **{key: value for key, value in hf.items() if value is not None}}
 
 
@@ -80,7 +87,15 @@ class HFNames:
     first_block: Mapping[str, str] = field(default_factory=dict)
 
     def module(self, name: str, gated: bool) -> str:
-        """The name of a module in a checkpoint with or without a gate."""
+        """The name of a module in a checkpoint with or without a gate.
+
+        Args:
+            name: As `sites` has it.
+            gated: Whether the checkpoint's feed-forward part has a gate.
+
+        Returns:
+            The name there.
+        """
         stem, dot, last = name.rpartition(".")
         return name if gated else f"{stem}{dot}{self.ungated.get(last, last)}"
 

@@ -4,6 +4,9 @@ A file holds all that is particular to its family and registers it; nothing else
 `kzoo.backbones.family.Family` says what each entry means, `shared` holds what several families
 have in common. None of the files imports Keras. A package outside of kzoo names its `Family` as
 an entry point of the group `kzoo.families`.
+
+Example:
+    >>> FAMILIES.register("roberta", roberta_like("roberta", "RobertaBackbone"))
 """
 
 from __future__ import annotations
@@ -22,7 +25,13 @@ FAMILIES: Registry[Family] = Registry(
 
 
 def family_named(name: str) -> Family:
-    """Looks a family up by name (HF's `model_type`); imports its file and no other.
+    """Looks a family up by name; imports its file and no other.
+
+    Args:
+        name: HF's `model_type`.
+
+    Returns:
+        The family.
 
     Raises:
         WeightsError: The family is not known.
@@ -31,13 +40,26 @@ def family_named(name: str) -> Family:
 
 
 def family_of_class(name: str) -> Family | None:
-    """The family that a KerasHub class of backbones belongs to, by the name of the class."""
+    """The family that a class of backbones belongs to; imports all of them.
+
+    Args:
+        name: Name of the class.
+
+    Returns:
+        The family, or None where no family has this class.
+    """
     families = (family for _, family in FAMILIES.items())
     return next((f for f in families if name in (f.backbone, *f.also)), None)
 
 
 def family_of(backbone: Any) -> Family:
     """The family of a built backbone, by its class.
+
+    Args:
+        backbone: A KerasHub backbone.
+
+    Returns:
+        The family.
 
     Raises:
         WeightsError: The class belongs to no family that is known.

@@ -87,6 +87,9 @@ def roberta_like(name: str, backbone: str, **own: Any) -> Family:
         name: Family name.
         backbone: Class name in `keras_hub.models`.
         own: Entries of `Family` that differ.
+
+    Returns:
+        The family.
     """
     shared: dict[str, Any] = {
         "names": HFNames(
@@ -124,7 +127,16 @@ ENCODER_DECODER_INPUTS = (
 
 
 def insert(sites: Mapping[str, str], before: str, more: Mapping[str, str]) -> dict[str, str]:
-    """The mapping with more entries in front of one."""
+    """The mapping with more entries in front of one.
+
+    Args:
+        sites: Site name -> attribute path.
+        before: The site that the new ones come before.
+        more: The new ones.
+
+    Returns:
+        A new mapping.
+    """
     grown: dict[str, str] = {}
     for name, path in sites.items():
         if name == before:
@@ -180,6 +192,9 @@ def llama_config(keys: Mapping[str, str], defaults: Facts | None = None, **own: 
         keys: As in `HFConfig`.
         defaults: As in `HFConfig`, beside those of all Llamas.
         own: Other entries of `HFConfig`.
+
+    Returns:
+        The rules.
     """
     usual = {"hidden_act": "silu", "rms_norm_eps": 1e-6, "tie_word_embeddings": False}
     return HFConfig(keys, {**usual, **(defaults or {})}, epsilon_key="rms_norm_eps", **own)
@@ -192,6 +207,9 @@ def llama_like(name: str, backbone: str, **own: Any) -> Family:
         name: Family name.
         backbone: Class name in `keras_hub.models`.
         own: Other entries of `Family`, `config` among them.
+
+    Returns:
+        The family.
     """
     shared: dict[str, Any] = {
         "names": llama_names(),
@@ -217,6 +235,12 @@ def rope(facts: Facts) -> tuple[float, dict[str, Any]]:
 
 def unscaled_rope(facts: Facts) -> dict[str, Any]:
     """KerasHub's argument for rotary positions of a family that scales none.
+
+    Args:
+        facts: What `config.json` says.
+
+    Returns:
+        The argument.
 
     Raises:
         WeightsError: The file scales them.
