@@ -6,7 +6,7 @@ have in common. None of the files imports Keras. A package outside of kzoo names
 an entry point of the group `kzoo.families`.
 
 Example:
-    >>> FAMILIES.register("roberta", roberta_like("roberta", "RobertaBackbone"))
+    >>> FAMILIES.register("x", replace(BERT, name="x", backbone="XBackbone"))
 """
 
 from __future__ import annotations

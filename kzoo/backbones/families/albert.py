@@ -1,9 +1,9 @@
 """ALBERT: BERT with narrow embeddings, whose blocks share their weights in groups."""
 
+from dataclasses import replace
+
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families import shared as s
-from kzoo.backbones.family import Family
-from kzoo.backbones.hf_format import HFConfig, HFNames
+from kzoo.backbones.families.shared import BERT
 
 _MODULES = {
     "query": "attention.query",
@@ -15,8 +15,15 @@ _MODULES = {
     "ffn_output": "ffn_output",
     "ffn_norm": "full_layer_layer_norm",
 }
+_PROJECTION = {"embeddings_projection": "encoder.embedding_hidden_mapping_in"}
+_KEYS = {
+    **BERT.config.keys,
+    "embedding_dim": "embedding_size",
+    "num_groups": "num_hidden_groups",
+    "num_inner_repetitions": "inner_group_num",
+}
 _DEFAULTS = {
-    **s.BERT_DEFAULTS,
+    **BERT.config.defaults,
     "hidden_dropout_prob": 0.0,
     "hidden_act": "gelu_new",
     "embedding_size": 128,
@@ -26,38 +33,22 @@ _DEFAULTS = {
 
 FAMILIES.register(
     "albert",
-    Family(
-        "albert",
-        "AlbertBackbone",
-        names=HFNames(
-            s.BERT_ANCHOR,
-            ("encoder.albert_layer_groups.{group}.albert_layers.{inner}",),
-            (_MODULES,),
-            {
-                **s.BERT_OUTSIDE_MODULES,
-                "embeddings_projection": "encoder.embedding_hidden_mapping_in",
-            },
+    replace(
+        BERT,
+        name="albert",
+        backbone="AlbertBackbone",
+        names=replace(
+            BERT.names,
+            blocks=("encoder.albert_layer_groups.{group}.albert_layers.{inner}",),
+            sites=(_MODULES,),
+            outside={**BERT.names.outside, **_PROJECTION},
             pooler="pooler",
         ),
-        config=HFConfig(
-            {
-                **s.SEGMENTED_KEYS,
-                "embedding_dim": "embedding_size",
-                "num_groups": "num_hidden_groups",
-                "num_inner_repetitions": "inner_group_num",
-            },
-            _DEFAULTS,
-            s.ABSOLUTE_POSITIONS,
-        ),
-        miniature={**s.MINIATURE_ENCODER, "embedding_dim": 8},
-        inputs=s.SEGMENTED_INPUTS,
-        outside=s.BERT_OUTSIDE,
-        pooler="pooled_dense",
-        attention_scores=True,
+        config=replace(BERT.config, keys=_KEYS, defaults=_DEFAULTS),
+        miniature={**BERT.miniature, "embedding_dim": 8},
+        tokenizer=None,
         pad_tokens=("<pad>",),
-        sizes=lambda backbone: {
-            "distinct_blocks": backbone.num_groups * backbone.num_inner_repetitions
-        },
+        sizes=lambda trunk: {"distinct_blocks": trunk.num_groups * trunk.num_inner_repetitions},
         # From the embedding to the residual stream, even where the two are equally wide.
         extra_parameters=lambda dims: (dims.embedding_dim + 1) * dims.hidden_dim,
     ),

@@ -1,15 +1,15 @@
 """DeBERTa-V2 and V3, which HF calls by one name: positions are relative, inside attention."""
 
+from dataclasses import replace
 from typing import Any
 
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families import shared as s
-from kzoo.backbones.family import Family
-from kzoo.backbones.hf_format import Facts, HFConfig, HFNames
+from kzoo.backbones.families.shared import BERT, UNSEGMENTED_KEYS
+from kzoo.backbones.hf_format import Facts, HFConfig
 from kzoo.errors import WeightsError
 
 _MODULES = {
-    **s.BERT_MODULES,
+    **BERT.names.sites[0],
     "query": "attention.self.query_proj",
     "key": "attention.self.key_proj",
     "value": "attention.self.value_proj",
@@ -38,22 +38,23 @@ def _check_kinds(facts: Facts) -> dict[str, Any]:
 
 FAMILIES.register(
     "deberta-v2",
-    Family(
-        "deberta-v2",
-        "DebertaV3Backbone",
-        names=HFNames(
-            s.BERT_ANCHOR,
-            s.BERT_BLOCKS,
-            (_MODULES,),
-            {
+    replace(
+        BERT,
+        name="deberta-v2",
+        backbone="DebertaV3Backbone",
+        names=replace(
+            BERT.names,
+            sites=(_MODULES,),
+            outside={
                 "token_embedding": "embeddings.word_embeddings",
                 "embeddings_layer_norm": "embeddings.LayerNorm",
                 "relative_embeddings.rel_embeddings": "encoder.rel_embeddings.weight",
                 "relative_embeddings.layer_norm": "encoder.LayerNorm",
             },
+            pooler=None,
         ),
         config=HFConfig(
-            {**s.BERT_KEYS, "bucket_size": "position_buckets"},
+            {**UNSEGMENTED_KEYS, "bucket_size": "position_buckets"},
             {
                 "hidden_dropout_prob": 0.1,
                 "pos_att_type": (),
@@ -64,8 +65,12 @@ FAMILIES.register(
             equal=(("hidden_size", "embedding_size"),),
             more=_check_kinds,
         ),
-        miniature={**s.MINIATURE_ENCODER, "bucket_size": 4},
+        miniature={**BERT.miniature, "bucket_size": 4},
+        inputs=("token_ids", "padding_mask"),
         outside={"token_embedding": "token_embedding", "embeddings_norm": "embeddings_layer_norm"},
+        pooler=None,
+        attention_scores=False,
+        tokenizer=None,
         # Its length only scales the relative buckets.
         sizes=lambda backbone: {
             "max_sequence_length": 0,

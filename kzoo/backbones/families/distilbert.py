@@ -1,9 +1,10 @@
 """DistilBERT: BERT without segments and pooler, under other names."""
 
+from dataclasses import replace
+
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families import shared as s
-from kzoo.backbones.family import Family
-from kzoo.backbones.hf_format import HFConfig, HFNames
+from kzoo.backbones.families.shared import ROBERTA
+from kzoo.backbones.hf_format import HFConfig
 
 _MODULES = {
     "query": "attention.q_lin",
@@ -27,20 +28,23 @@ _KEYS = {
 
 FAMILIES.register(
     "distilbert",
-    Family(
-        "distilbert",
-        "DistilBertBackbone",
-        names=HFNames(
-            s.BERT_ANCHOR, ("transformer.layer.{i}",), (_MODULES,), s.ROBERTA_OUTSIDE_MODULES
+    replace(
+        ROBERTA,
+        name="distilbert",
+        backbone="DistilBertBackbone",
+        names=replace(
+            ROBERTA.names,
+            blocks=("transformer.layer.{i}",),
+            sites=(_MODULES,),
+            position_offset=0,
+            every_position=None,
         ),
         config=HFConfig(
             _KEYS,
             {"dropout": 0.1, "activation": "gelu", "layer_norm_eps": 1e-12},
             activation_key="activation",
         ),
-        miniature=s.MINIATURE_ENCODER,
-        outside=s.ROBERTA_OUTSIDE,
-        attention_scores=True,
         tokenizer="wordpiece",
+        pad_tokens=("[PAD]", "<pad>"),
     ),
 )

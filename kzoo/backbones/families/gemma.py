@@ -1,9 +1,16 @@
 """Gemma 1 and 2: a gate with GELU, written into KerasHub's code, and tied embeddings."""
 
+from dataclasses import replace
 from typing import Any
 
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families import shared as s
+from kzoo.backbones.families.shared import (
+    LLAMA,
+    MINIATURE_DECODER,
+    UNTIED_KEYS,
+    rope,
+    unknown_rope,
+)
 from kzoo.backbones.family import Stack
 from kzoo.backbones.hf_format import Facts
 
@@ -25,20 +32,22 @@ _TANH = "gelu_pytorch_tanh"
 
 
 def _both_halves(facts: Facts) -> dict[str, Any]:
-    wavelength, scaling = s.rope(facts)
+    wavelength, scaling = rope(facts)
     if scaling or wavelength != 10000.0:
-        raise s.unknown_rope({"rope_type": f"theta {wavelength}", **scaling})
+        raise unknown_rope(scaling.get("rope_type", f"theta {wavelength}"))
     return {"intermediate_dim": 2 * facts["intermediate_size"]}
 
 
 FAMILIES.register(
     "gemma",
-    s.llama_like(
-        "gemma",
-        "GemmaBackbone",
-        config=s.llama_config(
-            {**s.LLAMA_KEYS, "head_dim": "head_dim"},
-            {"head_dim": 256, "hidden_act": _TANH, "tie_word_embeddings": True},
+    replace(
+        LLAMA,
+        name="gemma",
+        backbone="GemmaBackbone",
+        config=replace(
+            LLAMA.config,
+            keys={**UNTIED_KEYS, "head_dim": "head_dim"},
+            defaults={"head_dim": 256, "hidden_act": _TANH, "rms_norm_eps": 1e-6},
             needs={"attention_bias": False, "tie_word_embeddings": True},
             more=_both_halves,
             # The first releases say `gelu`, and meant this.
@@ -46,7 +55,7 @@ FAMILIES.register(
         ),
         # KerasHub counts both halves of the gated part.
         miniature={
-            **s.MINIATURE_DECODER,
+            **MINIATURE_DECODER,
             "head_dim": 8,
             "intermediate_dim": 48,
             "num_key_value_heads": 1,

@@ -1,15 +1,16 @@
-"""Llama 2 and 3, which differ in their tokenizers alone."""
+"""Llama 2 and 3, which differ in their tokenizers alone; others derive from them."""
 
+from dataclasses import replace
 from typing import Any
 
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families import shared as s
+from kzoo.backbones.families.shared import LLAMA, rope, unknown_rope
 from kzoo.backbones.hf_format import Facts
 from kzoo.errors import WeightsError
 
 
 def _rope_and_heads(facts: Facts) -> dict[str, Any]:
-    wavelength, scaling = s.rope(facts)
+    wavelength, scaling = rope(facts)
     config: dict[str, Any] = {"rope_max_wavelength": wavelength}
     if scaling.get("rope_type") == "llama3":
         config |= {
@@ -21,7 +22,7 @@ def _rope_and_heads(facts: Facts) -> dict[str, Any]:
     elif scaling.get("rope_type") == "linear":
         config["rope_position_scaling_factor"] = scaling["factor"]
     elif scaling:
-        raise s.unknown_rope(scaling)
+        raise unknown_rope(scaling["rope_type"])
     width, heads = facts["hidden_size"], facts["num_attention_heads"]
     if facts.get("head_dim", width // heads) != width // heads:
         raise WeightsError(
@@ -31,18 +32,14 @@ def _rope_and_heads(facts: Facts) -> dict[str, Any]:
     return config
 
 
+_NEEDS = {"attention_bias": False, "mlp_bias": False}
+
 FAMILIES.register(
     "llama",
-    s.llama_like(
-        "llama",
-        "LlamaBackbone",
+    replace(
+        LLAMA,
         also=("Llama3Backbone",),
-        config=s.llama_config(
-            s.TIED_KEYS,
-            needs={"attention_bias": False, "mlp_bias": False},
-            more=_rope_and_heads,
-        ),
-        miniature={**s.MINIATURE_DECODER, "tie_word_embeddings": True},
+        config=replace(LLAMA.config, needs=_NEEDS, more=_rope_and_heads),
         causal_lm="LlamaCausalLM",
         pad_tokens=("<|finetune_right_pad_id|>", "<|end_of_text|>", "<pad>", "<unk>", "</s>"),
     ),

@@ -1,22 +1,19 @@
 """Qwen 2 and 2.5: Llama with biases at queries, keys and values."""
 
+from dataclasses import replace
+
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families import shared as s
+from kzoo.backbones.families.shared import LLAMA
 
 FAMILIES.register(
     "qwen2",
-    s.llama_like(
-        "qwen2",
-        "QwenBackbone",
-        config=s.llama_config(
-            s.TIED_KEYS,
-            # HF's window starts at some block; KerasHub's is in all of them.
-            needs={"use_sliding_window": False},
-            more=s.unscaled_rope,
-        ),
-        miniature={**s.MINIATURE_DECODER, "tie_word_embeddings": True},
+    replace(
+        LLAMA,
+        name="qwen2",
+        backbone="QwenBackbone",
+        # HF's window starts at some block; KerasHub's is in all of them.
+        config=replace(LLAMA.config, needs={"use_sliding_window": False}),
         biased=("query", "key", "value"),
         causal_lm="QwenCausalLM",
-        pad_tokens=("<|endoftext|>",),
     ),
 )

@@ -1,6 +1,6 @@
-"""RoBERTa."""
+"""RoBERTa, which others derive from."""
 
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families.shared import roberta_like
+from kzoo.backbones.families.shared import ROBERTA
 
-FAMILIES.register("roberta", roberta_like("roberta", "RobertaBackbone", tokenizer="byte-pair"))
+FAMILIES.register("roberta", ROBERTA)

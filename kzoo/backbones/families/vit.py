@@ -3,7 +3,6 @@
 from typing import Any
 
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families.shared import BERT_BLOCKS
 from kzoo.backbones.family import Family, Stack
 from kzoo.backbones.hf_format import Facts, HFConfig, HFNames
 
@@ -76,7 +75,9 @@ FAMILIES.register(
     Family(
         "vit",
         "ViTBackbone",
-        names=HFNames("embeddings.cls_token", BERT_BLOCKS, (_MODULES,), _OUTSIDE_MODULES),
+        names=HFNames(
+            "embeddings.cls_token", ("encoder.layer.{i}",), (_MODULES,), _OUTSIDE_MODULES
+        ),
         config=HFConfig(_KEYS, _DEFAULTS, {"qkv_bias": True}, more=_image_shape),
         miniature={
             "image_shape": (8, 8, 3),

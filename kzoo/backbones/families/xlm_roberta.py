@@ -1,6 +1,11 @@
 """XLM-RoBERTa: RoBERTa with a SentencePiece vocabulary."""
 
-from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families.shared import roberta_like
+from dataclasses import replace
 
-FAMILIES.register("xlm-roberta", roberta_like("xlm-roberta", "XLMRobertaBackbone"))
+from kzoo.backbones.families import FAMILIES
+from kzoo.backbones.families.shared import ROBERTA
+
+FAMILIES.register(
+    "xlm-roberta",
+    replace(ROBERTA, name="xlm-roberta", backbone="XLMRobertaBackbone", tokenizer=None),
+)
