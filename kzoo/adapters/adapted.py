@@ -14,9 +14,8 @@ import keras
 from kzoo.adapters.holders import Holders
 from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
-from kzoo.backbones.families import FAMILIES, family_of
-from kzoo.backbones.places import Place
-from kzoo.backbones.sizes import layer_sizes
+from kzoo.backbones.families import family_of, family_of_class
+from kzoo.backbones.places import Place, layer_sizes
 from kzoo.backbones.trunk import set_trainable
 from kzoo.errors import AdapterError
 from kzoo.keras_internals import parts, unlocked
@@ -153,9 +152,8 @@ def _with(own: list[Any], more: list[Any]) -> list[Any]:
 
 def _backbone_of(model: Any) -> Any:
     """The KerasHub backbone that a model is or holds, where its family is known."""
-    names = {family.backbone for family in FAMILIES.values()}
     for candidate in (model, getattr(model, "backbone", None)):
-        if type(candidate).__name__ in names:
+        if family_of_class(type(candidate).__name__) is not None:
             return candidate
     return None
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from kzoo.adapters.config import AdapterConfig
-from kzoo.backbones.family import LINEAR_SITES, NORM_SITES
-from kzoo.backbones.places import Place
+from kzoo.backbones.places import LINEAR_SITES, NORM_SITES, Place
 from kzoo.errors import AdapterError, did_you_mean
 
 ALL_LINEAR = "all-linear"

@@ -53,20 +53,15 @@ class Architecture(BaseModel):
     @classmethod
     def from_hf(cls, config: Mapping[str, Any], family: Family) -> Architecture:
         """Reads an HF `config.json`."""
-        said = {key: value for key, value in config.items() if value is not None}
-        facts = {**family.hf_defaults, **said}
-        activation = facts[family.hf_activation]
-        if family.name == "gemma" and activation == "gelu":
-            activation = _fixed(family)  # so in the first releases, which meant tanh
-        if family.name == "t5":  # says two things with one word
-            plain = str(activation).removeprefix("gated-")
-            activation = "gelu_new" if activation == "gated-gelu" else plain
+        rules = family.config
+        facts = rules.facts(config)
+        activation = rules.activation(facts[rules.activation_key])
         if activation not in _ACTIVATIONS:
             raise WeightsError(
-                f"`{family.hf_activation}` {activation!r} in config.json is not supported. "
+                f"`{rules.activation_key}` {activation!r} in config.json is not supported. "
                 f"Supported: {', '.join(_ACTIVATIONS)}."
             )
-        return cls(activation=activation, layer_norm_epsilon=facts[family.hf_epsilon])
+        return cls(activation=activation, layer_norm_epsilon=facts[rules.epsilon_key])
 
     @classmethod
     def of_built(cls, backbone: Any, family: Family) -> Architecture:
@@ -120,7 +115,7 @@ _BUILT = {
 
 
 def _fixed(family: Family) -> str:
-    return str(family.hf_defaults[family.hf_activation])
+    return str(family.config.defaults[family.config.activation_key])
 
 
 def _norms(backbone: Any) -> list[Any]:

@@ -7,10 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
 from kzoo.backbones.families import FAMILIES, family_of
-from kzoo.backbones.family import LINEAR_SITES, NORM_SITES, Family, Spot
-from kzoo.backbones.places import Place
-
-_T5_BUCKETS = 32  # fixed in KerasHub and in every published T5
+from kzoo.backbones.family import Family, Spot
+from kzoo.backbones.places import LINEAR_SITES, NORM_SITES, Place
 
 
 class Dims(BaseModel):
@@ -70,7 +68,7 @@ class Dims(BaseModel):
         family = data.get("family", "bert")
         if family not in FAMILIES:
             raise ValueError(f"`family` must be one of {', '.join(FAMILIES)}. Received: {family!r}")
-        row = FAMILIES[family]
+        row = FAMILIES.get(family)
         usual: dict[str, Any] = {"gated": row.gated, "biased": row.biased}
         heads, width = data.get("num_heads"), data.get("hidden_dim")
         if isinstance(heads, int) and isinstance(width, int) and heads > 0:
@@ -79,8 +77,8 @@ class Dims(BaseModel):
 
     @property
     def row(self) -> Family:
-        """The family's row in the table."""
-        return FAMILIES[self.family]
+        """The family itself."""
+        return FAMILIES.get(self.family)
 
     def places(self) -> list[Place]:
         """The places of a trunk of these sizes, without layers; as `Family.places` gives them."""
@@ -137,39 +135,30 @@ class Dims(BaseModel):
             return next((value for value in found if value is not None), default)
 
         heads = size("num_heads", "num_query_heads")
-        intermediate = size("intermediate_dim", "mlp_dim")
-        positions, patch = size("max_sequence_length"), 0
-        if row.name == "gemma":
-            intermediate //= 2  # KerasHub counts both halves of the gated part
-        if row.name == "deberta-v2":
-            positions = 0  # its length only scales the relative buckets
-        if row.name == "vit":
-            embedding = backbone.get_layer("vit_patching_and_embedding")
-            positions, kernel = embedding.num_positions, embedding.patch_embedding.kernel
-            patch = int(kernel.shape[0] * kernel.shape[1] * kernel.shape[2])
         tokens = getattr(backbone, "token_embedding", None)
-        blocks = len(row.block_lists(backbone)[0])
-        return cls(
-            family=row.name,
-            num_layers=backbone.num_layers,
-            hidden_dim=backbone.hidden_dim,
-            intermediate_dim=intermediate,
-            num_heads=heads,
-            vocabulary_size=size("vocabulary_size", "vocab_size"),
-            max_sequence_length=positions,
-            num_segments=size("num_segments"),
-            pooler=row.pooler is not None,
-            num_kv_heads=size("num_key_value_heads", default=heads),
-            head_dim=size("head_dim", "key_value_dim", default=backbone.hidden_dim // heads),
-            embedding_dim=size("embedding_dim", default=backbone.hidden_dim),
-            distinct_blocks=blocks if row.name == "albert" else 0,
-            gated=row.is_gated(backbone),
-            biased=_biased(row, backbone),
-            tied_embeddings=bool(getattr(tokens, "tie_weights", True)),
-            relative_positions=2 * size("bucket_size"),
-            patch_dim=patch,
-            post_norms=bool(size("use_post_ffw_norm")),
-        )
+        usual = {
+            "family": row.name,
+            "num_layers": backbone.num_layers,
+            "hidden_dim": backbone.hidden_dim,
+            "intermediate_dim": size("intermediate_dim", "mlp_dim"),
+            "num_heads": heads,
+            "vocabulary_size": size("vocabulary_size", "vocab_size"),
+            "max_sequence_length": size("max_sequence_length"),
+            "num_segments": size("num_segments"),
+            "pooler": row.pooler is not None,
+            "num_kv_heads": size("num_key_value_heads", default=heads),
+            "head_dim": size("head_dim", "key_value_dim", default=backbone.hidden_dim // heads),
+            "embedding_dim": size("embedding_dim", default=backbone.hidden_dim),
+            "gated": row.is_gated(backbone),
+            "biased": _biased(row, backbone),
+            "tied_embeddings": bool(getattr(tokens, "tie_weights", True)),
+        }
+        return cls(**{**usual, **row.sizes(backbone)})
+
+    @property
+    def different_blocks(self) -> int:
+        """Transformer blocks with weights of their own, over all stacks."""
+        return len(self.row.stacks) * (self.distinct_blocks or self.num_layers)
 
     @property
     def pooler_parameters(self) -> int:
@@ -184,25 +173,9 @@ class Dims(BaseModel):
     @property
     def _outside_places(self) -> int:
         """Parameters of the layers at which no adapter stands."""
-        h, e, row = self.hidden_dim, self.embedding_dim, self.row
-        blocks = len(row.stacks) * (self.distinct_blocks or self.num_layers)
-        count = e * self.num_segments
-        if not self.tied_embeddings:
-            count += self.vocabulary_size * h
-        if row.name == "albert" or (row.name == "electra" and e != h):
-            count += e * h + h  # from the embedding to the residual stream
-        if row.name == "deberta-v2":
-            count += self.relative_positions * h + 2 * h  # and a layer norm
-        if row.name == "t5":
-            count += 2 * _T5_BUCKETS * self.num_heads
-        if row.name == "qwen3":
-            count += blocks * 2 * self.head_dim  # norms of queries and keys
-        if row.name == "vit":
-            # Patches with their bias, the class token, positions.
-            count += (self.patch_dim + 2 + self.max_sequence_length) * h
-        if self.post_norms:
-            count += blocks * 2 * h
-        return count
+        segments = self.embedding_dim * self.num_segments
+        output = 0 if self.tied_embeddings else self.vocabulary_size * self.hidden_dim
+        return segments + output + self.row.extra_parameters(self)
 
 
 def _biased(row: Family, backbone: Any) -> tuple[str, ...]:

@@ -1,48 +1,35 @@
-"""What kzoo knows about one family of KerasHub backbones, and how it finds their sublayers.
+"""What kzoo has to know about one family of KerasHub backbones, and how it finds their sublayers.
 
 A *site* is a sublayer that an adapter may wrap. The names of the sites are the same for every
-family; the attribute paths are not, hence the table in `kzoo.backbones.families`.
+family; the attribute paths are not, and stand in the family's own file in
+`kzoo.backbones.families`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from kzoo.backbones.places import Place
-from kzoo.backbones.site_paths import TRANSFORMER_ENCODER
-from kzoo.backbones.sizes import layer_sizes
+from kzoo.backbones.hf_format import HFConfig, HFNames
+from kzoo.backbones.places import LINEAR_SITES, NORM_SITES, Place, layer_sizes
 
-SITES = (
-    "query",
-    "key",
-    "value",
-    "attention_output",
-    "attention_norm",
-    "attention",
-    "ffn_intermediate",
-    "ffn_gate",
-    "ffn_output",
-    "ffn_norm",
-    "block",
-    "token_embedding",
-    "position_embedding",
-    "embeddings_norm",
-    "final_norm",
-    "pooler",
-)
-LINEAR_SITES = (
-    "query",
-    "key",
-    "value",
-    "attention_output",
-    "ffn_intermediate",
-    "ffn_gate",
-    "ffn_output",
-    "pooler",
-)
-NORM_SITES = ("attention_norm", "ffn_norm", "embeddings_norm", "final_norm")
+if TYPE_CHECKING:
+    from kzoo.backbones.dims import Dims
+
+# keras_hub.layers.TransformerEncoder (norms after the residual sum) and TransformerDecoder.
+TRANSFORMER_BLOCK: Mapping[str, str] = {
+    "query": "_self_attention_layer._query_dense",
+    "key": "_self_attention_layer._key_dense",
+    "value": "_self_attention_layer._value_dense",
+    "attention_output": "_self_attention_layer._output_dense",
+    "attention_norm": "_self_attention_layer_norm",
+    "attention": "_self_attention_layer:_compute_attention",
+    "ffn_intermediate": "_feedforward_intermediate_dense",
+    "ffn_output": "_feedforward_output_dense",
+    "ffn_norm": "_feedforward_layer_norm",
+    "block": "",
+}
 
 
 @dataclass(frozen=True)
@@ -53,12 +40,15 @@ class Stack:
         name: First part of the places' keys: `blocks`, or `encoder` and `decoder`.
         attribute: Path on the backbone to the list of blocks.
         sites: Site name -> attribute path inside a block, with `:method` where it is not `call`.
+            In the order of the computation, but for the norms, which stand behind their part.
+            `ffn_gate` is the projection that the activation is applied to and `ffn_intermediate`
+            the linear one beside it; without a gate `ffn_intermediate` carries the activation.
         gated: What differs in `sites` where the backbone says `use_gated_activation` (T5).
     """
 
     name: str = "blocks"
     attribute: str = "transformer_layers"
-    sites: Mapping[str, str] = field(default_factory=lambda: TRANSFORMER_ENCODER)
+    sites: Mapping[str, str] = field(default_factory=lambda: TRANSFORMER_BLOCK)
     gated: Mapping[str, str] = field(default_factory=dict)
 
     def paths(self, gated: bool) -> dict[str, str]:
@@ -110,8 +100,12 @@ class Family:
     """What kzoo has to know about one family of KerasHub backbones.
 
     Args:
-        name: Family name; equals HF's `model_type`.
+        name: Family name; equals HF's `model_type`, and the name it is registered under.
         backbone: Class name in `keras_hub.models`.
+        names: Names of the tensors in HF's checkpoints.
+        config: How HF's `config.json` is read.
+        miniature: Constructor arguments of a backbone of 2 blocks of width 16, on which methods
+            are tried: `vocabulary_size` is `shared.VOCABULARY`, grouped queries are grouped.
         also: Other class names of the same architecture.
         kind: `encoder`, `decoder`, `encoder-decoder` or `vision`.
         inputs: Names of the backbone's inputs.
@@ -123,18 +117,27 @@ class Family:
         gated: Whether the feed-forward part is a product with a gate, in every checkpoint.
         pre_norm: Whether the blocks normalise what goes into a sublayer, not the residual sum.
         activation: Attribute paths inside a block where the activation is kept; none where
-            KerasHub wrote it into its code, and then `hf_defaults` names it.
+            KerasHub wrote it into its code, and then `config.defaults` names it.
+        attention_scores: Whether the method at the places `attention` takes
+            `return_attention_scores=True`, and returns (output, scores of shape (batch, heads,
+            queries, keys)) then, as that of `keras.layers.MultiHeadAttention` does.
+        causal_lm: Class name in `keras_hub.models` of the task that completes texts.
+        seq2seq_lm: The same for the task that writes a text for a text.
+        tokenizer: What KerasHub's vocabulary is of, where HF's tokenizer can be made of it alone.
         pad_tokens: The padding token; the first of these that the vocabulary has.
         decoder_start: The same for the token that opens the decoder's input.
-        hf_activation: HF config key of the activation.
-        hf_epsilon: HF config key of the epsilon of the norms.
-        hf_defaults: What HF assumes where the config file is silent.
+        sizes: From a built backbone, entries of `Dims` that are not its attributes of that name.
+        extra_parameters: From `Dims`, the number of parameters of layers at which no adapter
+            stands, but for segment embeddings and an output matrix.
     """
 
     name: str
     backbone: str
+    names: HFNames
+    config: HFConfig
+    miniature: Mapping[str, Any]
     also: tuple[str, ...] = ()
-    kind: str = "encoder"
+    kind: Literal["encoder", "decoder", "encoder-decoder", "vision"] = "encoder"
     inputs: tuple[str, ...] = ("token_ids", "padding_mask")
     stacks: tuple[Stack, ...] = (Stack(),)
     outside: Mapping[str, str] = field(default_factory=dict)
@@ -143,11 +146,14 @@ class Family:
     gated: bool = False
     pre_norm: bool = False
     activation: tuple[str, ...] = ("activation", "_feedforward_intermediate_dense.activation")
+    attention_scores: bool = False
+    causal_lm: str | None = None
+    seq2seq_lm: str | None = None
+    tokenizer: Literal["wordpiece", "byte-pair"] | None = None
     pad_tokens: tuple[str, ...] = ("[PAD]", "<pad>")
     decoder_start: tuple[str, ...] = ()
-    hf_activation: str = "hidden_act"
-    hf_epsilon: str = "layer_norm_eps"
-    hf_defaults: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Callable[[Any], Mapping[str, Any]] = lambda backbone: {}
+    extra_parameters: Callable[[Dims], int] = lambda dims: 0
 
     @property
     def backbone_class(self) -> Any:

@@ -7,7 +7,9 @@ drops RoBERTa's token-type row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.backbones.family import Family, reach
-from kzoo.backbones.hf_config import backbone_config
-from kzoo.backbones.hf_tables import HF_NAMES, HFNames
-from kzoo.backbones.hf_tensors import Tensors
-from kzoo.backbones.sizes import einsum_axes, layer_sizes
+from kzoo.backbones.hf_format import HFNames
+from kzoo.backbones.places import einsum_axes, layer_sizes
 from kzoo.errors import WeightsError
-
-__all__ = ["assign_weights", "backbone_config"]
-
-_ROBERTA_TYPES = "embeddings.token_type_embeddings.weight"
 
 
 def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
@@ -40,7 +36,7 @@ def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
     Raises:
         WeightsError: No file, an unreadable file, a missing tensor or a wrong shape.
     """
-    names = HF_NAMES[family.name]
+    names = family.names
     filling = _Filling(names, Tensors(folder, names.anchor))
     inner = getattr(backbone, "num_inner_repetitions", 1)
     gated = family.is_gated(backbone)
@@ -50,7 +46,7 @@ def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
         paths = stack.paths(gated)
         for i, block in enumerate(blocks):
             name = template.format(i=i, group=i // inner, inner=i % inner)
-            filling.block(block, paths, modules, name)
+            filling.block(block, paths, modules, name, gated)
         for path, tensor in names.first_block.items():
             full = f"{template.format(i=0)}.{tensor}"
             filling.assign(reach(blocks[0], path), filling.tensors[full], full)
@@ -72,18 +68,29 @@ class _Filling:
         self.done: set[int] = set()
 
     def block(
-        self, block: Any, paths: Mapping[str, str], modules: Mapping[str, str], name: str
+        self,
+        block: Any,
+        paths: Mapping[str, str],
+        modules: Mapping[str, str],
+        name: str,
+        gated: bool,
     ) -> None:
-        """Fills the sublayers of one Transformer block."""
+        """Fills the sublayers of one Transformer block.
+
+        Args:
+            block: The block.
+            paths: Site name -> attribute path inside it.
+            modules: Site name or attribute path -> module inside of HF's block.
+            name: Path of HF's block.
+            gated: Whether the feed-forward part has a gate.
+        """
         shared = {m: 0 for m in modules.values() if list(modules.values()).count(m) > 1}
         for site, module in modules.items():
             path = paths.get(site, site).partition(":")[0]
             if self.may_skip(block, path):
                 continue
-            layer, full = reach(block, path), f"{name}.{module}"
-            if full.endswith("wi_0") and f"{full}.weight" not in self.tensors:
-                full = full.removesuffix("_0")  # T5 without a gate
-            self.layer(layer, full, shared.get(module))
+            layer = reach(block, path)
+            self.layer(layer, f"{name}.{self.names.module(module, gated)}", shared.get(module))
             if module in shared:
                 shared[module] += layer_sizes(layer)[1]
 
@@ -93,9 +100,8 @@ class _Filling:
             self.assign(target, self.tensors[module], module)
         elif hasattr(target, "position_embeddings"):
             rows = self.tensors[f"{module}.weight"][self.names.position_offset :]
-            if path == "embeddings.position_embedding" and _ROBERTA_TYPES in self.tensors:
-                # Every token has type 0; KerasHub has no such table, so its row goes here.
-                rows = rows + self.tensors[_ROBERTA_TYPES][:1]
+            if self.names.every_position is not None and self.names.every_position in self.tensors:
+                rows = rows + self.tensors[self.names.every_position][:1]
             self.assign(target.position_embeddings, rows, module)
         else:
             self.layer(target, module)
@@ -185,3 +191,70 @@ def _misfit(name: str, found: Any, wanted: Any) -> WeightsError:
         f"`{name}` has shape {tuple(found)}, which does not fill {tuple(wanted)}: "
         "config.json and weights do not belong together."
     )
+
+
+class Tensors:
+    """Tensors of a folder by their name behind the model's prefix, read when asked for.
+
+    Args:
+        folder: Holds `model.safetensors`, or shards with an index.
+        anchor: A tensor that has to be there; what stands before it is the prefix.
+
+    Raises:
+        WeightsError: No file, an unreadable file, or no anchor.
+    """
+
+    def __init__(self, folder: Path, anchor: str) -> None:
+        self.folder = folder
+        self.where: dict[str, tuple[Path, str]] = {}
+        for path in _weight_files(folder):
+            with _open(path) as tensors:
+                for key in tensors.keys():  # noqa: SIM118 (not a dict)
+                    self.where[key] = (path, key)
+        anchors = [key for key in self.where if key == anchor or key.endswith(f".{anchor}")]
+        if not anchors:
+            raise WeightsError(f"The weights in {folder} have no tensor `{anchor}`.")
+        prefix = min(anchors, key=len).removesuffix(anchor)  # "", "bert.", "model.", ...
+        self.where |= {
+            key.removeprefix(prefix): place
+            for key, place in self.where.items()
+            if key.startswith(prefix)
+        }
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.where
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self.where:
+            raise WeightsError(f"The weights in {self.folder} have no tensor `{name}`.")
+        path, key = self.where[name]
+        with _open(path) as tensors:
+            return np.asarray(tensors.get_tensor(key))
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = [folder / name for name in sorted(shards)]
+    else:
+        files = [folder / "model.safetensors"]
+    for path in files:
+        if not path.is_file():
+            hint = ""
+            if (folder / "pytorch_model.bin").exists():
+                hint = " pytorch_model.bin is a pickle, which kzoo does not read; convert it."
+            raise WeightsError(f"`{path.name}` is missing in {folder}.{hint}")
+    return files
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """safetensors.safe_open, with one kind of error."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as tensors:
+            yield tensors
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error

@@ -10,7 +10,8 @@ from typing import Any
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES, Family, family_named, family_of
-from kzoo.backbones.hf_weights import assign_weights, backbone_config
+from kzoo.backbones.hf_format import backbone_config
+from kzoo.backbones.hf_weights import assign_weights
 from kzoo.backbones.source import BackboneSource, is_hub_handle, verify
 from kzoo.backbones.tokenizer import tokenizer_from_folder, tokenizer_from_hub
 from kzoo.backbones.trunk import build
@@ -108,7 +109,9 @@ def _from_source(source: BackboneSource) -> Pretrained:
     )
 
 
-def _from_handle(handle: str, revision: str | None, sha256: dict[str, str] | None = None) -> Pretrained:
+def _from_handle(
+    handle: str, revision: str | None, sha256: dict[str, str] | None = None
+) -> Pretrained:
     if not handle.startswith("hf://"):
         return _from_keras_hub(handle)
     # Through the hub's own client, so that the revision can be pinned (KerasHub cannot) and the

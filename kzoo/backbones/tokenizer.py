@@ -91,10 +91,10 @@ def tokenizer_from_hub(tokenizer: Any, family: Family) -> str:
     Raises:
         WeightsError: The family's tokenizer cannot be rebuilt from KerasHub's files.
     """
-    if family.name in ("roberta", "bart", "gpt2"):
+    if family.tokenizer == "byte-pair":
         merges = [str(merge) for merge in tokenizer.merges]
         return _byte_level_bpe(dict(tokenizer.vocabulary), merges)
-    if family.name not in ("bert", "distilbert", "electra"):
+    if family.tokenizer != "wordpiece":
         raise WeightsError(
             f"The tokenizer of {family.name} cannot be rebuilt from a KerasHub preset. Pass a "
             "directory or an hf:// handle with config.json, weights and tokenizer.json."

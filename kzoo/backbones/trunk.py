@@ -70,8 +70,12 @@ def cut(backbone: Any, architecture: Architecture, layers: Sequence[int]) -> Any
         raise RecipeError(
             f"`layers` cannot cut a trunk with {backbone.num_groups} groups of shared blocks."
         )
-    smaller = build(family.name, {**config_of(backbone), "num_layers": len(wanted)}, architecture,
-        backbone.dtype_policy)
+    smaller = build(
+        family.name,
+        {**config_of(backbone), "num_layers": len(wanted)},
+        architecture,
+        backbone.dtype_policy,
+    )
     inside: set[int] = set()
     for new_stack, stack in zip(
         family.block_lists(smaller), family.block_lists(backbone), strict=True

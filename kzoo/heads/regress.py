@@ -184,7 +184,14 @@ class Pearson(keras.metrics.Metric):  # type: ignore[misc]
         self.x0.assign(ops.where(first, ops.mean(x), self.x0))
         self.y0.assign(ops.where(first, ops.mean(y), self.y0))
         x, y = x - self.x0, y - self.y0
-        sums = {"count": w, "x": w * x, "y": w * y, "xx": w * x * x, "yy": w * y * y, "xy": w * x * y}
+        sums = {
+            "count": w,
+            "x": w * x,
+            "y": w * y,
+            "xx": w * x * x,
+            "yy": w * y * y,
+            "xy": w * x * y,
+        }
         for which, values in sums.items():
             getattr(self, which).assign_add(ops.sum(values))
 

@@ -9,6 +9,7 @@ from kzoo.training.xla import resolve_jit
 if TYPE_CHECKING:
     from kzoo.models.language_model import LanguageModel
 
+
 class CachedDecoding:
     """Makes KerasHub's task for a model, once; a plain object, so that Keras tracks nothing in it.
 
@@ -26,7 +27,7 @@ class CachedDecoding:
         import keras_hub
 
         if self._task is None:
-            cls = getattr(keras_hub.models, self._model.tasks[self._model.trunk.family.name])
+            cls = getattr(keras_hub.models, self._model.task_name)
             trainable = {id(v): v.trainable for v in self._model.backbone.weights}
             self._task = cls(backbone=self._model.backbone, preprocessor=None)
             for variable in self._model.backbone.weights:

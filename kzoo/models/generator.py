@@ -25,14 +25,7 @@ class TextGenerator(LanguageModel):
     """
 
     head_kind: ClassVar[str] = "causal_lm"
-    tasks: ClassVar = {
-        "gpt2": "GPT2CausalLM",
-        "llama": "LlamaCausalLM",
-        "mistral": "MistralCausalLM",
-        "qwen2": "QwenCausalLM",
-        "qwen3": "Qwen3CausalLM",
-        "gemma": "GemmaCausalLM",
-    }
+    task_field: ClassVar[str] = "causal_lm"
 
     def begins(self, encoded: EncodedTexts) -> NDArray[np.int64]:
         """Completions begin behind their prompts."""

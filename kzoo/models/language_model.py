@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.composition import Parallel, PerRow
+from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.text import EncodedTexts, TextProcessor
 from kzoo.backbones.virtual_tokens import strip_virtual
 from kzoo.errors import InputError, WeightsError, did_you_mean
@@ -24,26 +25,32 @@ class LanguageModel(Model):
     Subclasses say what stands before generation.
 
     Attributes:
-        tasks: Family -> KerasHub's task, whose cached decoding runs the trunk.
+        task_field: Field of `Family` with KerasHub's task, whose cached decoding runs the trunk.
         written: Names of the inputs that generation writes: ids and mask.
         end: Id of the token that ends a text.
 
     Raises:
-        WeightsError: The trunk's family is none of `tasks`, or its tokenizer has no end token.
+        WeightsError: The trunk's family has no such task, or its tokenizer has no end token.
     """
 
-    tasks: ClassVar[Mapping[str, str]] = {}
+    task_field: ClassVar[str]
     written: ClassVar[tuple[str, str]] = ("token_ids", "padding_mask")
     _decoding: CachedDecoding | None = None
 
     @classmethod
     def check_trunk(cls, trunk: Trunk) -> None:
         """See `kzoo.Model`."""
-        if trunk.family.name not in cls.tasks:
+        if getattr(trunk.family, cls.task_field) is None:
+            able = [name for name, f in FAMILIES.items() if getattr(f, cls.task_field)]
             raise WeightsError(
                 f"`backbone` of family {trunk.family.name} generates no text as a "
-                f"{cls.__name__}. Families that do: {', '.join(cls.tasks)}."
+                f"{cls.__name__}. Families that do: {', '.join(able)}."
             )
+
+    @property
+    def task_name(self) -> str:
+        """KerasHub's class that decodes."""
+        return str(getattr(self.trunk.family, self.task_field))
 
     @property
     def processor(self) -> TextProcessor:

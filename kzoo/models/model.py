@@ -442,4 +442,3 @@ def _mapped(structure: Any, function: Any) -> Any:
     if isinstance(structure, (list, tuple)):
         return type(structure)(_mapped(value, function) for value in structure)
     return function(structure)
-

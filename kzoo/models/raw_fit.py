@@ -818,5 +818,3 @@ def _label_dtype(others: Sequence[Any], name: str) -> Any:
     if isinstance(spec, Mapping):
         spec = spec.get(name)
     return getattr(spec, "dtype", tf.float32)
-
-

@@ -28,7 +28,7 @@ class Seq2SeqGenerator(LanguageModel):
     """
 
     head_kind: ClassVar[str] = "seq2seq_lm"
-    tasks: ClassVar = {"t5": "T5Seq2SeqLM", "bart": "BartSeq2SeqLM"}
+    task_field: ClassVar[str] = "seq2seq_lm"
     written = ("decoder_token_ids", "decoder_padding_mask")
 
     def begins(self, encoded: EncodedTexts) -> NDArray[np.int64]:

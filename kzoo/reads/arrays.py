@@ -14,7 +14,9 @@ from kzoo.reads.columns import as_list
 from kzoo.reads.read import Part, Read
 
 
-def ArrayInput(shape: Sequence[int | None] = (), name: str = "array", dtype: str = "float32") -> Any:
+def ArrayInput(
+    shape: Sequence[int | None] = (), name: str = "array", dtype: str = "float32"
+) -> Any:
     """A symbolic input for a column of numbers: a feature, a vector, passages of an index.
 
     Args:

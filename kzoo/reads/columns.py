@@ -104,7 +104,7 @@ def named_columns(x: Any) -> dict[str, Any] | None:
 
 def as_list(column: Any) -> Any:
     """A column of somebody else's table as a list or NumPy array; no copy of these two."""
-    if isinstance(column, (list, tuple, np.ndarray)):
+    if isinstance(column, (list, tuple, str, np.ndarray)):
         return column
     if hasattr(column, "to_pylist"):  # arrow
         return column.to_pylist()
@@ -126,9 +126,7 @@ def _columns(x: Any, reads: Mapping[str, Read]) -> dict[str, Any] | None:
         (name, read), column = next(iter(reads.items())), _light(x)
         return {name: column} if column is not None and read.is_raw(column) else None
     if isinstance(x, (list, tuple)) and len(x) == len(reads):
-        columns = {
-            name: _light(column) for (name, _), column in zip(reads.items(), x, strict=True)
-        }
+        columns = {name: _light(column) for (name, _), column in zip(reads.items(), x, strict=True)}
         raw = [reads[name].is_raw(column) for name, column in columns.items()]
         return columns if all(raw) else None
     return None

@@ -104,7 +104,9 @@ def _targets(learned: LanguageRows) -> Any:
     return targets
 
 
-def padded(values: NDArray[Any], offsets: NDArray[np.int64], rows: Any, length: int) -> NDArray[Any]:
+def padded(
+    values: NDArray[Any], offsets: NDArray[np.int64], rows: Any, length: int
+) -> NDArray[Any]:
     """Rows of a ragged array, (len(rows), length), filled up with 0."""
     out = np.zeros((len(rows), length), values.dtype)
     for number, row in enumerate(rows):

@@ -124,8 +124,6 @@ def prefix_of(name: str | None) -> str:
     return "" if name is None else f"{name}_"
 
 
-def symbolic(
-    names: Sequence[str], shape: Sequence[int | None], dtype: str
-) -> dict[str, Any]:
+def symbolic(names: Sequence[str], shape: Sequence[int | None], dtype: str) -> dict[str, Any]:
     """A Keras input for each name, of one shape (without the batch) and dtype."""
     return {name: keras.Input(tuple(shape), dtype=dtype, name=name) for name in names}

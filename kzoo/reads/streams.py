@@ -44,9 +44,7 @@ def holds_text(dataset: Any) -> bool:
     """Whether a `tf.data.Dataset` yields strings among its inputs."""
     spec = dataset.element_spec
     first = spec[0] if isinstance(spec, tuple) else spec
-    return any(
-        getattr(leaf, "dtype", None) == tf.string for leaf in tf.nest.flatten(first)
-    )
+    return any(getattr(leaf, "dtype", None) == tf.string for leaf in tf.nest.flatten(first))
 
 
 def batched(dataset: Any, batch_size: int) -> Any:
@@ -91,13 +89,13 @@ def encoded_dataset(dataset: Any, encode: Encode, signature: Any) -> Any:
         x, y, weights = unpacked(element)
         return [
             np.asarray(array, s.dtype.as_numpy_dtype)
-            for array, s in zip(
-                tf.nest.flatten(encode(x, y, weights)), flat_signature, strict=True
-            )
+            for array, s in zip(tf.nest.flatten(encode(x, y, weights)), flat_signature, strict=True)
         ]
 
     def prepare(*element: Any) -> Any:
-        tensors = tf.numpy_function(run, tf.nest.flatten(element), [s.dtype for s in flat_signature])
+        tensors = tf.numpy_function(
+            run, tf.nest.flatten(element), [s.dtype for s in flat_signature]
+        )
         for tensor, own in zip(tensors, flat_signature, strict=True):
             tensor.set_shape(own.shape)
         return tf.nest.pack_sequence_as(signature, tensors)

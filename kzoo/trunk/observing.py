@@ -48,8 +48,9 @@ class Observed:
         starts = ["blocks."] if len(sides) == 1 else ["encoder.", "decoder."]
         for place in family.places(backbone):
             if place.name == "attention":
-                side = next(s for s, start in zip(sides, starts, strict=True)
-                            if place.key.startswith(start))
+                side = next(
+                    s for s, start in zip(sides, starts, strict=True) if place.key.startswith(start)
+                )
                 spot = Spot(place.layer, place.method, _with_scores(place.layer, place.method))
                 self._spots[f"{side}attention_scores/{place.block}"] = spot
 

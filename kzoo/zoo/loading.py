@@ -94,7 +94,9 @@ def build_head(section: HeadSection, name: str, recipe: Recipe) -> Any:
 
     where = f"recipe `{recipe.name}` is not valid: "
     if section.kind not in HEADS:
-        raise RecipeError(f"{where}`head.kind`: {section.kind!r}.{did_you_mean(section.kind, HEADS)}")
+        raise RecipeError(
+            f"{where}`head.kind`: {section.kind!r}.{did_you_mean(section.kind, HEADS)}"
+        )
     cls = HEADS.get(section.kind)
     known = _arguments(cls)
     if unknown := [key for key in section.options if key not in known]:

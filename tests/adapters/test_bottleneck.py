@@ -70,11 +70,11 @@ class Setting:
 
     def __init__(self, family):
         self.backbone = make_tiny_backbone(family)
-        self.places = FAMILIES[family].places(self.backbone)
+        self.places = FAMILIES.get(family).places(self.backbone)
         self.by_key = {place.key: place.layer for place in self.places}
         self.inputs = tiny_inputs(family)
         self.prefix = "decoder.1." if "decoder.1.query" in self.by_key else "blocks.1."
-        self.pre_norm = FAMILIES[family].pre_norm
+        self.pre_norm = FAMILIES.get(family).pre_norm
 
     def run(self):
         seen = {}
@@ -220,7 +220,7 @@ def test_untrained_is_exact_identity(family, spec, post, pre):
 
 def test_cross_attention():
     """In a decoder's block, the adapter of its cross-attention stands apart from the others."""
-    places = FAMILIES["bart"].places(make_tiny_backbone("bart"))
+    places = FAMILIES.get("bart").places(make_tiny_backbone("bart"))
     config = parse_adapter("houlsby[cross_attention=true]")
     keys = [place.key for place in config.choose(places)]
     assert [k for k in keys if k.startswith("decoder.0")] == [
@@ -336,7 +336,7 @@ def test_half_precision(spec):
     backbone = make_tiny_backbone("bert", dtype="mixed_bfloat16", hidden_dim=32, num_layers=1)
     inputs = tiny_inputs("bert")
     plain = backbone(inputs)["sequence_output"]
-    sites = Sites(FAMILIES["bert"].places(backbone))
+    sites = Sites(FAMILIES.get("bert").places(backbone))
     sites.add("a", parse_adapter(spec))
     sites.activate("a")
     untrained = backbone(inputs)["sequence_output"]

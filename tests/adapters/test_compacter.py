@@ -37,7 +37,7 @@ def test_product_equals_the_kronecker_matrix(n, rank):
 @pytest.mark.parametrize("method", ["compacter", "compacter++"])
 def test_inside_a_block(method, options, bert):
     """The same numbers as a plain bottleneck that has the Kronecker matrices."""
-    places = FAMILIES["bert"].places(bert)
+    places = FAMILIES.get("bert").places(bert)
     sites = Sites(places)
     config = parse_adapter(f"{method}[reduction_factor=2,phm_dim=2{options}]")
     layers = sites.add("a", config)
@@ -81,7 +81,7 @@ def kronecker(layer, name):
 
 
 def test_the_rule_is_shared_and_saved_once(bert):
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     layers = sites.add("a", parse_adapter("compacter[reduction_factor=4]"))
     keys = list(sites.variables("a"))
     assert [key for key in keys if "rule" in key] == ["shared.phm_rule"]
@@ -95,7 +95,7 @@ def test_the_rule_is_shared_and_saved_once(bert):
 
 
 def test_a_rule_that_is_not_learned_is_saved_but_not_trained(bert):
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     config = parse_adapter("compacter++[reduction_factor=4,learn_phm=false,phm_bias=false]")
     sites.add("a", config)
     trained = sites.trainable("a")
@@ -105,6 +105,6 @@ def test_a_rule_that_is_not_learned_is_saved_but_not_trained(bert):
 
 def test_widths_must_be_multiples(bert):
     with pytest.raises(AdapterError, match=r"`phm_dim` 4 must divide .* 16 and 2"):
-        parse_adapter("compacter[reduction_factor=8]").choose(FAMILIES["bert"].places(bert))
+        parse_adapter("compacter[reduction_factor=8]").choose(FAMILIES.get("bert").places(bert))
     with pytest.raises(AdapterError, match="init_weights"):
         parse_adapter("compacter[init_weights=houlsby]")

@@ -26,7 +26,9 @@ def model():
     from kzoo.models.classifier import TextClassifier
     from tests.tiny import make_tiny_trunk
 
-    model = make_model(TextClassifier, make_tiny_trunk(), recipe="toy", num_classes=3, max_tokens=16)
+    model = make_model(
+        TextClassifier, make_tiny_trunk(), recipe="toy", num_classes=3, max_tokens=16
+    )
     rng = np.random.default_rng(0)
     for name, method in METHODS.items():
         model.adapters.add(name, method)

@@ -36,7 +36,7 @@ def attention(u, outputs, layer):
 
 @pytest.mark.parametrize("options", [{}, {"value": False}, {"query": False}, {"key": False}])
 def test_formula(options, bert):
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     (layer, *_) = sites.add("f", FusionConfig(method="fusion", **options))
     for variable in layer.weights:
         variable.assign(0.3 * normal(*variable.shape))
@@ -51,7 +51,7 @@ def test_formula(options, bert):
 @pytest.mark.parametrize("method", ["pfeiffer", "houlsby", "par_bn"])
 def test_in_place_of_what_one_adapter_adds(method, bert):
     """Untrained, the fusion of an adapter with itself is that adapter; V regularised."""
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     config = parse_adapter(f"{method}[reduction_factor=4]")
     sites.add("a", config)
     for variable in sites.variables("a").values():
@@ -85,7 +85,7 @@ def test_in_place_of_what_one_adapter_adds(method, bert):
 
 
 def test_refused(bert):
-    places = FAMILIES["bert"].places(bert)
+    places = FAMILIES.get("bert").places(bert)
 
     def of(*specs):
         return FusionConfig.of([parse_adapter(spec) for spec in specs], places)

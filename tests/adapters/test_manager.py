@@ -59,7 +59,9 @@ def test_another_trunk_is_refused_with_both_fingerprints(trained, tiny_classifie
 def test_fingerprint_ignores_adapters_and_heads(tiny_classifier):
     one, two = tiny_classifier("lora", num_classes=2), tiny_classifier("pfeiffer", num_classes=5)
     assert one.adapters.trunk_fingerprint() == two.adapters.trunk_fingerprint()
-    one.trunk.trunk_variables[3].assign_add(np.full(one.trunk.trunk_variables[3].shape, 1e-3, "float32"))
+    one.trunk.trunk_variables[3].assign_add(
+        np.full(one.trunk.trunk_variables[3].shape, 1e-3, "float32")
+    )
     assert one.adapters.trunk_fingerprint() != two.adapters.trunk_fingerprint()
 
 

@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from kzoo.heads.pooling import pool
 from tiny import tiny_vocabulary
 
 from kzoo.adapters import parse_adapter
 from kzoo.adapters.composition import Average, Parallel, PerRow
 from kzoo.backbones.virtual_tokens import VirtualTokens, strip_virtual
 from kzoo.errors import AdapterError, InputError
+from kzoo.heads.pooling import pool
 
 TEXTS = ["good film", "a bad film", "the cat"]
 V = len(tiny_vocabulary())

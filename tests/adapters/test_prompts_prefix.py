@@ -59,7 +59,7 @@ def test_real_tokens_keep_their_shares(family, changes):
     rest must be the plain attention: masks, windows, positions and groups of heads have stayed.
     """
     backbone = make_tiny_backbone(family, **changes)
-    places = FAMILIES[family].places(backbone)
+    places = FAMILIES.get(family).places(backbone)
     inputs = tiny_inputs(family)
     for place in (place for place in places if place.site == "attention"):
         if family == "t5":  # the method ends in a projection; make it the identity
@@ -91,7 +91,7 @@ def test_two_prefixes_are_one_longer_prefix():
     """Nested prefixes in one attention, also where relative positions are involved."""
     for family in ("deberta-v2", "t5"):
         backbone = make_tiny_backbone(family)
-        sites = Sites(FAMILIES[family].places(backbone))
+        sites = Sites(FAMILIES.get(family).places(backbone))
         for name, count in (("a", 1), ("b", 2), ("both", 3)):
             sites.add(name, parse_adapter({"method": "prefix", "num_virtual_tokens": count}))
         for key, variable in sites.variables("both").items():
@@ -141,7 +141,7 @@ def test_cache_and_plain_pass_agree(family):
 
     backbone = make_tiny_backbone(family)
     task = getattr(keras_hub.models, TASKS[family])(backbone, preprocessor=None)
-    sites = Sites(FAMILIES[family].places(backbone))
+    sites = Sites(FAMILIES.get(family).places(backbone))
     sites.add("p", parse_adapter("prefix[shift_positions=true,num_virtual_tokens=3]|prompt"))
     for variable in sites.variables("p").values():
         variable.assign(np.random.default_rng(0).normal(0, 1, variable.shape))
@@ -167,7 +167,7 @@ def test_cached_decoder_and_plain_pass_agree(family):
 
     backbone = make_tiny_backbone(family)
     task = getattr(keras_hub.models, TASKS[family])(backbone, preprocessor=None)
-    sites = Sites(FAMILIES[family].places(backbone))
+    sites = Sites(FAMILIES.get(family).places(backbone))
     sites.add("p", parse_adapter("prefix[num_virtual_tokens=3]"))
     for variable in sites.variables("p").values():
         variable.assign(np.random.default_rng(0).normal(0, 1, variable.shape))
@@ -192,7 +192,7 @@ def test_cached_decoder_and_plain_pass_agree(family):
 
 def test_what_a_prefix_refuses():
     for family in ("deberta-v2", "vit"):
-        places = FAMILIES[family].places(make_tiny_backbone(family))
+        places = FAMILIES.get(family).places(make_tiny_backbone(family))
         with pytest.raises(AdapterError, match="`prefix` needs `position_embedding`"):
             parse_adapter("prefix[shift_positions=true]").choose(places)
     with pytest.raises(AdapterError, match="must name attention layers only, not 'query'"):

@@ -52,7 +52,7 @@ UNITS = ["ppnns", "ppsnn", "nnpps", "snnnn"]
 @pytest.mark.parametrize("options", ["", ",non_linearity=tanh", ",tied=true"])
 @pytest.mark.parametrize("method", METHODS)
 def test_formula_and_positions(method, options, bert):
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     layer, _ = sites.add(
         "a", parse_adapter(f"{method}[r=3,prefix_positions=2,suffix_positions=1{options}]")
     )
@@ -78,7 +78,7 @@ def test_formula_and_positions(method, options, bert):
 def test_untrained_is_exact_identity(method, bert):
     inputs = tiny_inputs("bert")
     plain = np.asarray(bert(inputs)["sequence_output"])
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     sites.add("a", parse_adapter(f"{method}[r=4,suffix_positions=2]"))
     sites.activate("a")
     np.testing.assert_array_equal(np.asarray(bert(inputs)["sequence_output"]), plain)
@@ -95,7 +95,7 @@ def test_padding_of_other_families(family):
         y = backbone(inputs)
         return np.asarray(y[output] if output else y)
 
-    sites = Sites(FAMILIES[family].places(backbone))
+    sites = Sites(FAMILIES.get(family).places(backbone))
     leave_out = "[2, 3]" if family == "t5" else "[]"
     sites.add("a", parse_adapter(f"loreft[prefix_positions=1,leave_out={leave_out}]"))
     plain = run()
@@ -122,7 +122,7 @@ def test_generation_counts_from_the_start():
 
     backbone = make_tiny_backbone("gpt2")
     lm = keras_hub.models.GPT2CausalLM(backbone, preprocessor=None)
-    sites = Sites(FAMILIES["gpt2"].places(backbone))
+    sites = Sites(FAMILIES.get("gpt2").places(backbone))
     sites.add("a", parse_adapter("loreft[r=2,prefix_positions=3]"))
     disturb(sites)
     sites.activate("a")
@@ -150,7 +150,7 @@ def test_rotation_stays_orthonormal_and_keeps_its_own():
 def test_gradients_reach_the_free_matrix(bert):
     import tensorflow as tf
 
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     layer, _ = sites.add("a", parse_adapter("loreft[r=2]"))
     disturb(sites)
     h, goal = normal(2, 3, 16), normal(2, 3, 16)
@@ -172,4 +172,4 @@ def test_refused(bert):
     with pytest.raises(AdapterError, match="must be above 0"):
         parse_adapter("loreft[prefix_positions=0]")
     with pytest.raises(AdapterError, match=r"`r` must be at most .* 16"):
-        parse_adapter("loreft[r=17]").choose(FAMILIES["bert"].places(bert))
+        parse_adapter("loreft[r=17]").choose(FAMILIES.get("bert").places(bert))

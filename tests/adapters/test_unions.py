@@ -43,7 +43,7 @@ def test_published_counts(spec, count):
 
 def test_gated_lora(bert):
     """W x + gate(x) x A B: the gate takes the place of alpha / r."""
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     layer = sites.add("a", parse_adapter("gated_lora[r=2,alpha=100]"))[0]
     site, x = layer.place.layer, normal(3, 4, 16)
     plain = np.asarray(site(x))
@@ -61,7 +61,7 @@ def test_gated_lora(bert):
 @pytest.mark.parametrize("shared", ["true", "false"])
 def test_gated_prefix_is_a_prefix_of_each_row(shared, bert):
     """Row by row, a plain prefix whose keys and values are the gated ones."""
-    sites = Sites(FAMILIES["bert"].places(bert))
+    sites = Sites(FAMILIES.get("bert").places(bert))
     sites.add("a", parse_adapter(f"gated_prefix[num_virtual_tokens=3,shared_gating={shared}]"))
     sites.add("b", parse_adapter("prefix[num_virtual_tokens=3]"))
     disturb(sites)
@@ -105,7 +105,7 @@ def test_runs_in_other_families(spec, family):
         y = backbone(inputs)
         return np.asarray(y[name] if name else y)
 
-    sites = Sites(FAMILIES[family].places(backbone))
+    sites = Sites(FAMILIES.get(family).places(backbone))
     config = parse_adapter(spec)
     sites.add("a", config)
     built = sum(int(np.prod(v.shape)) for v in sites.trainable("a"))

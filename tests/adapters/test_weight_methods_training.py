@@ -209,7 +209,14 @@ def trained():
 
     from kzoo.models.classifier import TextClassifier
 
-    model = make_model(TextClassifier, make_tiny_trunk(), recipe="tiny", max_tokens=32, num_classes=2, head={"pooling": "pooler"})
+    model = make_model(
+        TextClassifier,
+        make_tiny_trunk(),
+        recipe="tiny",
+        max_tokens=32,
+        num_classes=2,
+        head={"pooling": "pooler"},
+    )
     model.adapters.add("all", UNION)
     before = {key: np.asarray(v) for key, v in model.adapters.variables("all").items()}
     trunk = [np.asarray(v) for v in model.trunk.trunk_variables]
@@ -269,7 +276,7 @@ def test_low_precision(policy):
     def outputs():
         return np.asarray(backbone(inputs)["sequence_output"]).astype("float32")
 
-    sites = Sites(FAMILIES["bert"].places(backbone))
+    sites = Sites(FAMILIES.get("bert").places(backbone))
     plain = outputs()
     for spec in [*UNION.split("|"), "adalora", "dora[targets=token_embedding]"]:
         layers = sites.add("a", parse_adapter(spec))

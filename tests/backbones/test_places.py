@@ -8,7 +8,8 @@ from families import FAMILY_NAMES, make_tiny_backbone, sequence_output, tiny_inp
 from published import LLAMA_3B
 
 from kzoo.backbones.dims import Dims
-from kzoo.backbones.families import FAMILIES, SITES, family_named, family_of
+from kzoo.backbones.families import FAMILIES, family_named, family_of
+from kzoo.backbones.places import SITES
 from kzoo.errors import WeightsError
 
 VARIANTS = [
@@ -65,7 +66,7 @@ def test_every_place_is_on_the_way_to_the_output(name, spy):
     backbone = make_tiny_backbone(name)
     inputs = tiny_inputs(name)
     plain = np.asarray(sequence_output(backbone(inputs)))
-    places = FAMILIES[name].places(backbone)
+    places = FAMILIES.get(name).places(backbone)
     seen = {place.key: spy(place) for place in places}
     np.testing.assert_array_equal(np.asarray(sequence_output(backbone(inputs))), plain)
     for place in places:
@@ -87,7 +88,7 @@ def test_every_place_is_on_the_way_to_the_output(name, spy):
 )
 def test_the_gate_is_where_the_activation_is(name, changes, spy):
     backbone = make_tiny_backbone(name, **changes)
-    places = {p.key.partition(".")[2]: p for p in FAMILIES[name].places(backbone)}
+    places = {p.key.partition(".")[2]: p for p in FAMILIES.get(name).places(backbone)}
     gate, linear, output = (places[f"0.ffn_{part}"] for part in ("gate", "intermediate", "output"))
     seen = spy(output)
     backbone(tiny_inputs(name))

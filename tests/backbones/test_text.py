@@ -13,7 +13,7 @@ from kzoo.errors import InputError
 
 @pytest.fixture(scope="module")
 def processor():
-    return TextProcessor(make_tiny_trunk().tokenizer_json, FAMILIES["bert"], 8)
+    return TextProcessor(make_tiny_trunk().tokenizer_json, FAMILIES.get("bert"), 8)
 
 
 def test_padding_and_masks(processor):
@@ -56,12 +56,12 @@ def test_rows():
 
 
 def test_fingerprint_tells_processors_apart(processor):
-    same = TextProcessor(processor.tokenizer_json, FAMILIES["bert"], 8)
+    same = TextProcessor(processor.tokenizer_json, FAMILIES.get("bert"), 8)
     assert same.fingerprint == processor.fingerprint
-    other = TextProcessor(processor.tokenizer_json, FAMILIES["bert"], 9)
+    other = TextProcessor(processor.tokenizer_json, FAMILIES.get("bert"), 9)
     assert other.fingerprint != processor.fingerprint
     with pytest.raises(InputError, match="`max_tokens` must be more than the 3 special"):
-        TextProcessor(processor.tokenizer_json, FAMILIES["bert"], 3)
+        TextProcessor(processor.tokenizer_json, FAMILIES.get("bert"), 3)
 
 
 def byte_level(tmp_path, special):
@@ -77,7 +77,7 @@ def byte_level(tmp_path, special):
 
 def test_a_decoder_gets_texts_without_special_tokens(tmp_path):
     json_text, ids = byte_level(tmp_path, ["x1", "<|endoftext|>"])
-    processor = TextProcessor(json_text, FAMILIES["gpt2"], 8)
+    processor = TextProcessor(json_text, FAMILIES.get("gpt2"), 8)
     batch = processor.encode(["abc", "a"])
     end = ids["<|endoftext|>"]
     assert batch["token_ids"].tolist() == [[ids["a"], ids["b"], ids["c"]], [ids["a"], end, end]]
@@ -89,7 +89,7 @@ def test_a_decoder_gets_texts_without_special_tokens(tmp_path):
 def test_an_encoder_decoder_gets_the_text_twice(family, start, tmp_path):
     """As transformers shifts `input_ids` to the right where it is given no decoder inputs."""
     json_text, ids = byte_level(tmp_path, ["<s>", "<pad>", "</s>"])
-    processor = TextProcessor(json_text, FAMILIES[family], 8)
+    processor = TextProcessor(json_text, FAMILIES.get(family), 8)
     batch = processor.encode(["ab", "c"])
     pad, opening, closing, begin = ids["<pad>"], ids["<s>"], ids["</s>"], ids[start]
     assert batch["encoder_token_ids"].tolist() == [
@@ -111,4 +111,4 @@ def test_an_encoder_decoder_gets_the_text_twice(family, start, tmp_path):
 
 def test_a_family_without_text_is_refused(processor):
     with pytest.raises(InputError, match="vit takes images"):
-        TextProcessor(processor.tokenizer_json, FAMILIES["vit"], 8)
+        TextProcessor(processor.tokenizer_json, FAMILIES.get("vit"), 8)

@@ -65,7 +65,7 @@ def bert_base():
 @pytest.mark.parametrize("spec", PUBLISHED)
 def test_adapter_counts(spec, bert_base):
     config = parse_adapter(spec)
-    sites = Sites(FAMILIES["bert"].places(bert_base))
+    sites = Sites(FAMILIES.get("bert").places(bert_base))
     sites.add("counted", config)
     built = sum(math.prod(v.shape) for v in sites.trainable("counted"))
     sites.remove("counted")

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from families import FAMILY_NAMES, VOCABULARY, make_tiny_backbone
+from families import VOCABULARY, make_tiny_backbone
 from tiny import make_model
 
 from kzoo.adapters.matrix import listed_methods
 from kzoo.backbones.architecture import Architecture
-from kzoo.backbones.families import family_named
+from kzoo.backbones.families import FAMILIES, family_named
 from kzoo.backbones.loading import Pretrained
 from kzoo.errors import AdapterError
 from kzoo.models.classifier import TextClassifier
@@ -66,7 +66,7 @@ def test_classifier(name, tmp_path):
     np.testing.assert_array_equal(np.asarray(again(x)), trained)
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILY_NAMES if name != "vit"])
+@pytest.mark.parametrize("name", [name for name, row in FAMILIES.items() if row.kind != "vision"])
 def test_every_method_comes_back_from_a_keras_file(name, tmp_path):
     """All methods of a family in one file; each acts afterwards as it did before."""
     model = make_classifier(name)

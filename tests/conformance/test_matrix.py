@@ -14,6 +14,7 @@ import tensorflow as tf
 import kzoo
 from kzoo.adapters import parse_adapter
 from kzoo.adapters.matrix import listed_methods
+from kzoo.backbones.families import FAMILIES
 from kzoo.errors import AdapterError
 from tests.families import (
     FAMILY_NAMES,
@@ -23,30 +24,25 @@ from tests.families import (
     tiny_inputs,
 )
 
-DECODERS = {
-    "gpt2": "GPT2CausalLM",
-    "llama": "LlamaCausalLM",
-    "mistral": "MistralCausalLM",
-    "qwen2": "QwenCausalLM",
-    "qwen3": "Qwen3CausalLM",
-    "gemma": "GemmaCausalLM",
-}
+DECODERS = {name: row.causal_lm for name, row in FAMILIES.items() if row.causal_lm}
 # Their gate is a mean over the tokens of a call, and a cached step is a call of one token.
 GATED = {"gated_lora", "gated_prefix", "unipelt"}
 # Prefixes take part of the attention from the first step on; they have no values that do nothing.
 NOT_AN_IDENTITY = {"prefix", "gated_prefix", "mam", "unipelt"}
 
-NO_EMBEDDINGS_NORM = {"vit", "gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "t5"}
+NO_BIAS = {name for name, row in FAMILIES.items() if not row.biased}
+NO_EMBEDDINGS_NORM = {n for n, row in FAMILIES.items() if "embeddings_norm" not in row.site_names}
+NO_TOKENS = {name for name, row in FAMILIES.items() if row.kind == "vision"}
 REFUSED = {
-    "bitfit": {"llama", "mistral", "qwen3", "gemma", "t5"},
+    "bitfit": NO_BIAS,
     "invertible": NO_EMBEDDINGS_NORM,
     "pfeiffer+inv": NO_EMBEDDINGS_NORM,
     "houlsby+inv": NO_EMBEDDINGS_NORM,
     "double_seq_bn_inv": NO_EMBEDDINGS_NORM,
-    "prompt": {"vit"},
-    "ptuning": {"vit"},
-    "mpt": {"vit"},
-    "tokens": {"vit"},
+    "prompt": NO_TOKENS,
+    "ptuning": NO_TOKENS,
+    "mpt": NO_TOKENS,
+    "tokens": NO_TOKENS,
 }
 
 

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from kzoo.reads.language import language_rows
 from tiny import make_model
 
 import kzoo
@@ -12,6 +11,7 @@ from kzoo.backbones.families import family_named
 from kzoo.backbones.loading import Pretrained
 from kzoo.errors import InputError, WeightsError
 from kzoo.models.generator import TextGenerator
+from kzoo.reads.language import language_rows
 from tests.families import make_tiny_backbone
 from tests.models.letters import LETTERS, letter_tokenizer
 

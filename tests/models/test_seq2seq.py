@@ -4,7 +4,6 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
-from kzoo.reads.language import seq2seq_rows
 from tiny import make_model
 
 import kzoo
@@ -13,6 +12,7 @@ from kzoo.backbones.families import family_named
 from kzoo.backbones.loading import Pretrained
 from kzoo.errors import InputError, WeightsError
 from kzoo.models.seq2seq import Seq2SeqGenerator
+from kzoo.reads.language import seq2seq_rows
 from tests.families import make_tiny_backbone
 from tests.models.letters import letter_id, letter_tokenizer
 
@@ -102,7 +102,7 @@ def test_logits_are_those_of_the_task(family, changes):
     every = np.arange(3)
     inputs = model.text.pad(rows.encoded, every, 12)
     inputs |= model.text.pad_decoder(rows.targets, every, 7)
-    task = getattr(keras_hub.models, model.tasks[family])(model.backbone, preprocessor=None)
+    task = getattr(keras_hub.models, model.task_name)(model.backbone, preprocessor=None)
     found = np.asarray(model(inputs))
     assert (found.shape, found.dtype) == ((3, 7, SIZE), np.float32)
     np.testing.assert_allclose(found, np.asarray(task(inputs)), atol=1e-6)

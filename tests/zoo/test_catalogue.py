@@ -139,9 +139,7 @@ def test_unknown_names_and_overrides():
 
 def test_own_recipe_and_overrides(tmp_path, minilm_folder):
     path = tmp_path / "mine.yaml"
-    path.write_text(
-        "version: 2\ntrunk: {source: minilm-l6, layers: [0]}\nhead: {kind: classify}\n"
-    )
+    path.write_text("version: 2\ntrunk: {source: minilm-l6, layers: [0]}\nhead: {kind: classify}\n")
     assert kzoo.info(path)["name"] == "mine"
     model = kzoo.load(
         path,

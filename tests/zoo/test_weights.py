@@ -88,9 +88,7 @@ def test_hub_download_is_pinned_and_verified(source_at, monkeypatch, minilm_fold
     source_at(None)
     fetch.folder = minilm_folder
     model = kzoo.load("minilm-encoder")
-    assert calls == [
-        ("sentence-transformers/all-MiniLM-L6-v2", find_source("minilm-l6").revision)
-    ]
+    assert calls == [("sentence-transformers/all-MiniLM-L6-v2", find_source("minilm-l6").revision)]
     assert model.trunk.origin == "hf://sentence-transformers/all-MiniLM-L6-v2"
     fetch.folder = copied
     (copied / "tokenizer.json").write_text("{}")

@@ -1,6 +1,6 @@
 """Where AdapterHub's modules are in HF's models, by family.
 
-Linear modules have their HF names (`kzoo.backbones.hf_tables`); this is what the library adds:
+Linear modules have their HF names (`kzoo.backbones.hf_format`); this is what the library adds:
 bottlenecks have a host of their own in every block, prefixes one in every attention.
 """
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from kzoo.adapters.interop.hf_classes import hf_classes
 from kzoo.adapters.interop.layouts import Layout
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.hf_tables import HF_NAMES
 from kzoo.errors import AdapterError, did_you_mean
 
 
@@ -125,9 +124,9 @@ class HubModules:
     def block(self, key: str) -> tuple[int, str]:
         """Number of the stack and path of the block that a place is in."""
         stack, index, _ = key.split(".", 2)
-        stacks = [stack.name for stack in FAMILIES[str(self.layout.family)].stacks]
-        number = stacks.index(stack)
-        return number, HF_NAMES[str(self.layout.family)].blocks[number].format(i=index)
+        family = FAMILIES.get(str(self.layout.family))
+        number = [own.name for own in family.stacks].index(stack)
+        return number, family.names.blocks[number].format(i=index)
 
     def bottleneck(self, key: str) -> str:
         """Of the bottleneck at a norm or a projection in front of a residual."""

@@ -30,7 +30,7 @@ from kzoo.adapters.interop.layouts import Layout, layout_of
 from kzoo.adapters.interop.peft_reader import Imported
 from kzoo.adapters.methods.reft import ReftConfig
 from kzoo.backbones.dims import Dims
-from kzoo.backbones.hf_tables import HF_NAMES
+from kzoo.backbones.families import FAMILIES
 from kzoo.errors import AdapterError
 
 WEIGHT_FILES = ("adapter.safetensors", "pytorch_adapter.bin")
@@ -83,8 +83,8 @@ def read_adapterhub(
     family = str(facts["model_type"]).replace("_", "-")
     hub_family(family)
     if layout is not None and layout.family != family:
-        same = HF_NAMES.get(str(layout.family)) == HF_NAMES[family]
-        if not same:
+        own = FAMILIES.get(layout.family).names if layout.family is not None else None
+        if own != FAMILIES.get(family).names:
             raise AdapterError(
                 f"{where} is an adapter of the family {family!r}; this model is of "
                 f"{layout.family!r}."
@@ -168,7 +168,7 @@ def _raws(facts: Mapping[str, Any], tensors: Tensors, direft: bool | None, where
 
 def _dims_of_file(facts: Mapping[str, Any], tensors: Tensors, family: str) -> Dims:
     numbers = [0]
-    for template in HF_NAMES[family].blocks:
+    for template in FAMILIES.get(family).names.blocks:
         pattern = re.compile(re.escape(template).replace(r"\{i\}", r"(\d+)") + r"\.")
         numbers += [int(m[1]) for key in tensors if (m := pattern.search(key))]
     configs = facts["config"].get("configs", [facts["config"]])

@@ -165,7 +165,9 @@ def _read(
     head = found.facts["head"]
     if "dense_kernel" in head:
         two = (head["pooling"], head["activation"]) == ("cls", "tanh")
-        if not two or found.facts["family"] != "bert":  # no pooler to be the first layer
+        usual = hf_classes(str(found.facts["family"])).head
+        pooled = usual is not None and usual.pooling == "pooler"
+        if not (two and pooled):  # no pooler to be the first layer
             return found.config, found.tensors, {**found.facts, "head": None}
         found, head = with_pooler(found, head), {**head, "pooling": "pooler"}
     tensors = {key: head[key] for key in ("kernel", "bias") if key in head}

@@ -1,7 +1,7 @@
 """HF's model classes as PEFT sees them: prefixes of module paths, tasks, heads, by family.
 
 The names of the modules themselves are those that checkpoints are read by,
-`kzoo.backbones.hf_tables`.
+`kzoo.backbones.hf_format.HFNames`.
 """
 
 from __future__ import annotations

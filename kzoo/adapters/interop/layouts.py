@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from kzoo.adapters.interop.hf_classes import HfClasses, hf_classes
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.hf_tables import HF_NAMES
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError, did_you_mean
 
@@ -63,7 +62,7 @@ class Layout:
     @property
     def conv1d(self) -> bool:
         """Whether the linear modules are HF's `Conv1D`."""
-        return self.family is not None and HF_NAMES[self.family].conv1d
+        return self.family is not None and FAMILIES.get(self.family).names.conv1d
 
     def known(self, keys: Sequence[str]) -> tuple[Sequence[Place], bool]:
         """The places that are known, at least these, and whether they are all."""
@@ -136,11 +135,11 @@ def layout_of_file(family: str, paths: Iterable[str]) -> Layout:
     hf_classes(family)
     paths = list(paths)
     counts = []
-    for template in HF_NAMES[family].blocks:
+    row = FAMILIES.get(family)
+    for template in row.names.blocks:
         pattern = re.compile(r"(?:^|\.)" + re.escape(template).replace(r"\{i\}", r"(\d+)") + r"\.")
         found = [int(match[1]) for path in paths if (match := pattern.search(path))]
         counts.append(max(found, default=-1) + 1)
-    row = FAMILIES[family]
     gated = row.gated or any(path.endswith((".wi_0", ".wi_1")) for path in paths)
     places = [
         Place(spot.key, spot.site, spot.name, 0, 0, block=spot.block, method=spot.method)
@@ -164,7 +163,8 @@ def _blocks(keys: Iterable[str]) -> dict[str, int]:
 def _paths(family: str, counts: Mapping[str, int], gated: bool) -> Iterator[tuple[str, str]]:
     """Key of a place and path of its module, for every place that is one."""
     hf_classes(family)
-    row, names = FAMILIES[family], HF_NAMES[family]
+    row = FAMILIES.get(family)
+    names = row.names
     for spot in row.spots([counts.get(stack.name, 0) for stack in row.stacks], gated):
         attribute, _, method = spot.path.partition(":")
         if method or spot.name in ("attention", "cross_attention", "block"):
@@ -178,9 +178,8 @@ def _paths(family: str, counts: Mapping[str, int], gated: bool) -> Iterator[tupl
         sites = names.sites[spot.stack]
         module = sites.get(spot.name) or sites.get(attribute)
         if module is not None:
-            if not gated and module.endswith(".wi_0"):  # T5 without a gate
-                module = module.removesuffix("_0")
-            yield spot.key, f"{names.blocks[spot.stack].format(i=spot.index)}.{module}"
+            block = names.blocks[spot.stack].format(i=spot.index)
+            yield spot.key, f"{block}.{names.module(module, gated)}"
 
 
 def _grouped(paths: Mapping[str, str]) -> dict[str, Module]:

@@ -76,7 +76,7 @@ def before_writing(
 
 
 def _check_prompt(own: AdapterConfig, layout: Layout) -> None:
-    kind = FAMILIES[layout.family].kind if layout.family is not None else "decoder"
+    kind = FAMILIES.get(layout.family).kind if layout.family is not None else "decoder"
     position = getattr(own, "position", "start")
     if kind == "encoder-decoder":
         raise AdapterError("PEFT has a prompt for each of both stacks; kzoo's is the encoder's.")

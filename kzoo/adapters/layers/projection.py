@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.backbones.sizes import einsum_axes
+from kzoo.backbones.places import einsum_axes
 
 
 class Projection:

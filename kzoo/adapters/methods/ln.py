@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from kzoo.adapters.config import register_method
 from kzoo.adapters.targeted import EverywhereConfig, is_norm
-from kzoo.backbones.family import NORM_SITES
-from kzoo.backbones.places import Place
+from kzoo.backbones.places import NORM_SITES, Place
 
 
 @register_method("ln")

@@ -21,12 +21,12 @@ def golden_backbone():
     """The BERT of the golden files."""
     from kzoo.backbones.architecture import Architecture
     from kzoo.backbones.families import FAMILIES
-    from kzoo.backbones.hf_config import backbone_config
+    from kzoo.backbones.hf_format import backbone_config
     from kzoo.backbones.hf_weights import assign_weights
     from kzoo.backbones.trunk import build
 
     config = json.loads((GOLDEN / "trunk" / "config.json").read_text())
-    family = FAMILIES["bert"]
+    family = FAMILIES.get("bert")
     architecture = Architecture.from_hf(config, family)
     backbone = build("bert", backbone_config(family, config), architecture)
     assign_weights(backbone, family, GOLDEN / "trunk")
@@ -45,7 +45,7 @@ def golden_classifier(**spec):
     backbone, architecture = golden_backbone()
     ids = {token: i for i, token in enumerate(tiny_vocabulary()[:40])}
     tokenizer = _wordpiece(ids, True, None, True)
-    trunk = Pretrained(backbone, FAMILIES["bert"], architecture, tokenizer, "golden")
+    trunk = Pretrained(backbone, FAMILIES.get("bert"), architecture, tokenizer, "golden")
     spec = {"recipe": "tiny", "max_tokens": 16, "head": {"pooling": "pooler"}, **spec}
     return make_model(TextClassifier, trunk, **spec)
 

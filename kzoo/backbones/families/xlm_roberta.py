@@ -1,0 +1,11 @@
+"""XLM-RoBERTa: RoBERTa with a SentencePiece vocabulary."""
+
+from dataclasses import replace
+
+from kzoo.backbones.families import FAMILIES
+from kzoo.backbones.families.shared import ROBERTA
+
+FAMILIES.register(
+    "xlm-roberta",
+    replace(ROBERTA, name="xlm-roberta", backbone="XLMRobertaBackbone", tokenizer=None),
+)
