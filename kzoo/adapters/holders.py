@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import WeakSet
 
 import keras
 
-from kzoo.keras_internals import carried_optimizer, renew_functions, trained_by
+from kzoo.keras_internals import carried_optimizer, every_layer, renew_functions, trained_by
 from kzoo.strategy import strategy_scope
 
 
@@ -30,6 +31,19 @@ class Holders:
     def add(self, model: Any) -> None:
         """Adds a model that is known before it runs."""
         self._models.add(model)
+
+    def find(self, layers: Iterable[Any]) -> None:
+        """Adds all models alive that hold one of some layers.
+
+        For a trunk that is older than its adapters: what was compiled before cannot be on the call
+        stack any more. Takes some 0.1 seconds.
+        """
+        wanted = {id(layer) for layer in layers}
+        for candidate in gc.get_objects():
+            if isinstance(candidate, keras.Model) and any(
+                id(part) in wanted for part in every_layer(candidate)
+            ):
+                self._models.add(candidate)
 
     def note(self) -> None:
         """Adds the models that are running now; one that was compiled earlier is brought in line.

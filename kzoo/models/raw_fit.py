@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kzoo.adapters.composition import PerRow
-from kzoo.adapters.holders import trunk_changed
+from kzoo.adapters.holders import renew_optimizer, trunk_changed
 from kzoo.adapters.prompts import row_prompts
 from kzoo.adapters.rows import row_ids
 from kzoo.errors import InputError
@@ -162,6 +162,7 @@ class RawFit:
                 f"{list(self._columns())}, or a tf.data.Dataset of strings. "
                 f"Received: {type(x).__name__}"
             )
+        options: dict[str, Any]
         options = {"few_shapes": few_shapes, "by_length": by_length, "first_epoch": first_epoch}
         return self._batches(table, batch_size, shuffle, adapter_names, **options)[0]
 
@@ -438,6 +439,7 @@ class RawFit:
         """Losses and metrics that depend on classes or scales are made anew; no state is lost."""
         if not self.compiled or self._compile_request is None:
             return
+        renew_optimizer(self)  # a head that was resized has other variables
         if self._facts_of_heads() == self._compiled_for:
             return
         schedule, request = self._recipe_schedule, dict(self._compile_request)
@@ -510,6 +512,7 @@ class RawFit:
             self._learn(table)
             first = first_pass(self, kwargs.get("initial_epoch", 0))
             self._compile_once()
+            options: dict[str, Any]
             options = {"few_shapes": self.jit_compile, "first_epoch": first}
             x, _ = self._batches(table, batch_size, shuffle, adapter_names, **options)
             y = sample_weight = batch_size = None
