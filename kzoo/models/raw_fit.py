@@ -116,6 +116,8 @@ class RawFit:
     def _table(self, x: Any, y: Any = None, sample_weight: Any = None) -> Table | None:
         if x is None or not self.feeds:
             return None
+        if self._learns_input and is_split(x):
+            x = x.inputs  # its class labels are nothing for a language model
         return read_table(x, y, sample_weight, self._columns(), self.output_names_in_order)
 
     def prepare(
@@ -203,7 +205,7 @@ class RawFit:
         for feed in self.feeds:
             column = table.inputs[feed.column]
             read = feed.read
-            if learned and table.names is None and table.labels:  # the second column of pairs
+            if learned and table.labels:  # the second column of pairs
                 column = list(zip(column, next(iter(table.labels.values())), strict=True))
             prompts = self._prompts_of_rows(read.trunk, by_row)
             encode = read.encode_learned if learned else read.encode
