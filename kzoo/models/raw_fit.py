@@ -427,7 +427,7 @@ class RawFit:
 
     def _facts_of_heads(self) -> Any:
         return [
-            (name, [dict(answer.facts) for answer in head.acting()])
+            (name, [{**answer.facts, "fitted": True} for answer in head.acting()])
             for name, head in self.heads.items()
             if head.has_variables
         ]
@@ -525,6 +525,9 @@ class RawFit:
             class_weight = next(iter(self.heads.values())).class_weight(class_weight)
         if validation_data is not None:
             validation_data = self._prepare_validation(validation_data)
+        for head in self.heads.values():
+            if head.has_variables:
+                head.note_fit()
         if self._recipe_schedule:
             callbacks = self.with_schedule(callbacks)
         with streams.own_errors():

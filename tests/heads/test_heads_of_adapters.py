@@ -112,6 +112,22 @@ def test_deleting_an_adapter_takes_its_head(tiny_classifier):
     assert set(model.head.answers) == {"", "c"}
 
 
+def test_a_part_of_a_composition_has_the_head_that_it_was_trained_with(tiny_classifier, tmp_path):
+    model = tiny_classifier(head={"dropout": 0.0})
+    for name in ("a", "b"):
+        model.adapters.add(name, "lora[r=2]")
+    model.adapters.activate(kzoo.Stack("b", "a"))
+    model.fit(*A, epochs=1, verbose=0)
+    expected = model.predict(A[0], verbose=0)
+    for name in ("a", "b"):
+        model.adapters.save(name, tmp_path / name)
+    fresh = tiny_classifier(head={"dropout": 0.0})
+    for name in ("b", "a"):
+        fresh.adapters.load(tmp_path / name)
+    fresh.adapters.activate(kzoo.Stack("b", "a"))
+    np.testing.assert_allclose(fresh.predict(A[0], verbose=0), expected, atol=1e-5)
+
+
 def test_several_heads_in_one_file(tmp_path):
     """Multi-task: both heads belong to the adapter, and go into its file."""
     import keras
