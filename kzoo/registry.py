@@ -18,16 +18,16 @@ from typing import Any, Generic, TypeVar, overload
 from kzoo.errors import KzooError, did_you_mean
 
 _T = TypeVar("_T")
-_NAMES = re.compile(r"""^\s*@?[\w.]*register\w*\(\s*["']([\w-]+)["']""", re.MULTILINE)
+_NAMES = re.compile(r"""^\s*@?[\w.]*register\w*\(\s*["']([\w+-]+)["']""", re.MULTILINE)
 
 
 class Registry(Generic[_T]):
     """Named things of one kind.
 
     A file of `package` registers what it makes: `@METHODS.register("lora")` above a class, or
-    `FAMILIES.register("bert", Family(...))`. A package outside of kzoo does the same in a module
-    that its metadata name as an entry point of the group `kzoo.<kind>`; the point's name is the
-    thing's name.
+    `FAMILIES.register("bert", Family(...))`; for a folder in it, its `__init__.py` does. A package
+    outside of kzoo does the same in a module that its metadata name as an entry point of the group
+    `kzoo.<kind>`; the point's name is the thing's name.
 
     Args:
         kind: What the things are, in the plural, such as `methods`.
@@ -111,7 +111,8 @@ class Registry(Generic[_T]):
                 name: f"{self.package}.{module.name}"
                 for module in pkgutil.iter_modules(folders)
                 for folder in folders
-                if (path := Path(folder) / f"{module.name}.py").is_file()
+                for file in (f"{module.name}.py", f"{module.name}/__init__.py")
+                if (path := Path(folder) / file).is_file()
                 for name in _NAMES.findall(path.read_text(encoding="utf-8"))
             }
         return self._files

@@ -225,6 +225,34 @@ def compose(block: type[Block], *children: Any, **options: Any) -> Block:
         raise AdapterError(explain_validation(error, block.__name__, keys)) from error
 
 
+def names_in(composition: str | Block | None) -> tuple[str, ...]:
+    """The adapters of a composition, from the innermost or the left."""
+    if composition is None:
+        return ()
+    return (composition,) if isinstance(composition, str) else tuple(composition.names())
+
+
+def chosen_of(adapters: Sequence[str | Block]) -> str | Block:
+    """The composition that a list of names and blocks means: several are a `Stack`.
+
+    Raises:
+        AdapterError: The list is empty, or its entries cannot stand in a stack.
+    """
+    if not adapters:
+        raise AdapterError("`adapters` is empty. Use deactivate() to switch all adapters off.")
+    return parse_composition(adapters[0] if len(adapters) == 1 else compose(Stack, *adapters))
+
+
+def without(composition: str | Block | None, name: str) -> str | Block | None:
+    """What is left of a composition when an adapter goes: of a stack of names, the others."""
+    names = names_in(composition)
+    left = [other for other in names if other != name]
+    if len(left) == len(names):
+        return composition
+    plain = isinstance(composition, Stack) and names == composition.children
+    return chosen_of(left) if plain and left else None
+
+
 def _check_lengths(name: str, lengths: Sequence[int], children: int) -> None:
     if len(lengths) != children:
         raise ValueError(f"`{name}` must be {children} numbers, one a child")

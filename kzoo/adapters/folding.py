@@ -30,13 +30,25 @@ class Folded:
         """The folded adapters, in the order of merging."""
         return tuple(self._kept)
 
+    def refuse(self, *names: str) -> None:
+        """Refuses adapters that are folded in.
+
+        Raises:
+            AdapterError: One is.
+        """
+        for name in names:
+            if name in self._kept:
+                raise AdapterError(f"`{name}` is merged into the trunk. Unmerge it first.")
+
     def put_in(self, name: str, layers: Iterable[AdapterLayer]) -> None:
         """Folds an adapter in.
 
         Raises:
-            AdapterError: The method is no linear change, or a number is not finite. Nothing has
-                changed then.
+            AdapterError: It is folded in already, the method is no linear change, or a number is
+                not finite. Nothing has changed then.
         """
+        if name in self._kept:
+            raise AdapterError(f"`{name}` is merged already.")
         layers = list(layers)
         for layer in layers:
             layer.check_finite()

@@ -167,7 +167,7 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
         manager = getattr(self.model, "adapters", None)
         if not isinstance(manager, Adapters):
             raise AdapterError("RankAllocator needs a kzoo model, or one that kzoo.adapt has seen.")
-        sites = manager._model.sites
+        sites = manager.host.sites
         found = {
             name: [layer for _, layer in sites.layers(name) if isinstance(layer, AdaloraLayer)]
             for name in ([self.name] if self.name is not None else manager)

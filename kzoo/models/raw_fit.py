@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kzoo.adapters.composition import PerRow
-from kzoo.adapters.holders import trunk_changed
+from kzoo.adapters.host import trunk_changed
 from kzoo.adapters.prompts import row_prompts
 from kzoo.adapters.rows import row_ids
 from kzoo.errors import InputError
@@ -430,7 +430,7 @@ class RawFit:
         ]
 
     def trunk_changed(self) -> None:
-        """Called by a trunk after a switch of its adapters: see `kzoo.adapters.holders`."""
+        """Called by a trunk after a switch of its adapters: see `kzoo.adapters.host`."""
         trunk_changed(self)
         self._heads_changed()
 

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from kzoo.adapters.composition import Block, Parallel, PerRow
-from kzoo.adapters.holders import Holders
+from kzoo.adapters.host import Holders
 from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
 from kzoo.adapters.prompts import positions_used, prompts_of
@@ -227,7 +227,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
             return
         self.adapters.refresh_training()
 
-    # --- What the manager needs, see kzoo.adapters.adaptable ---------------------------------
+    # --- What the manager needs, see kzoo.adapters.host ---------------------------------
 
     def strategy_scope(self) -> AbstractContextManager[Any]:
         """The scope of the `tf.distribute` strategy under which the trunk was made, if any."""
