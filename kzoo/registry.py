@@ -34,6 +34,7 @@ class Registry(Generic[_T]):
         package: The folder with kzoo's own, such as `kzoo.adapters.methods`.
         singular: One of them, for messages. Default: `kind` without its last letter.
         error: Raised for a name that is not known.
+        of: Class of the things; what other packages bring is checked.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Registry(Generic[_T]):
         package: str,
         singular: str | None = None,
         error: type[KzooError] = KzooError,
+        of: type[_T] | None = None,
     ) -> None:
         self.kind = kind
         self.package = package
         self.singular = singular or kind[:-1]
         self.error = error
+        self.of = of
         self._made: dict[str, _T] = {}
         self._files: dict[str, str] | None = None
 
@@ -78,13 +81,15 @@ class Registry(Generic[_T]):
 
         Raises:
             KzooError: Not known (the nearest name is suggested), or a package of somebody else's
-                that cannot be imported.
+                that cannot be imported or brings something else.
         """
         if name not in self._made:
             if module := self._own().get(name):
                 importlib.import_module(module)
             elif point := self._points().get(name):
-                self._made.setdefault(name, self._load(point))
+                thing = self._load(point)
+                if name not in self._made:
+                    self._made[name] = self._checked(thing, point)
         if name not in self._made:
             raise self.error(
                 f"`{self.singular}` {name!r} is not known.{did_you_mean(name, self.names())}"
@@ -119,6 +124,14 @@ class Registry(Generic[_T]):
 
     def _points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=f"kzoo.{self.kind}")}
+
+    def _checked(self, thing: Any, point: EntryPoint) -> Any:
+        if self.of is not None and not isinstance(thing, self.of):
+            raise self.error(
+                f"`{self.singular}` {point.name!r} of {point.value} must be of the class "
+                f"{self.of.__name__}, or register one. Received: {type(thing).__name__}"
+            )
+        return thing
 
     def _load(self, point: EntryPoint) -> Any:
         try:

@@ -41,7 +41,7 @@ class AdapterFormat:
 
 
 FORMATS: Registry[AdapterFormat] = Registry(
-    "adapter-formats", "kzoo.interop", singular="format", error=AdapterError
+    "adapter-formats", "kzoo.interop", singular="format", error=AdapterError, of=AdapterFormat
 )
 
 
