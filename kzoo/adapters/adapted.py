@@ -11,8 +11,8 @@ from typing import Any
 
 import keras
 
+from kzoo.adapters.acting.injection import Sites
 from kzoo.adapters.host import Holders
-from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
 from kzoo.backbones.families import family_of, family_of_class
 from kzoo.backbones.places import Place, layer_sizes

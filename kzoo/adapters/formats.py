@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kzoo.adapters.composition import Block
+from kzoo.adapters.acting.composition import Block
 from kzoo.errors import AdapterError
 from kzoo.registry import Registry
 

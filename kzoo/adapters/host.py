@@ -10,8 +10,8 @@ from weakref import WeakSet
 
 import keras
 
-from kzoo.adapters.composition import Block
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.composition import Block
+from kzoo.adapters.acting.injection import Sites
 from kzoo.keras_internals import carried_optimizer, renew_functions, trained_by
 from kzoo.strategy import strategy_scope
 

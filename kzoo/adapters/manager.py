@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.adapters import formats
-from kzoo.adapters.combining import Combination, Trained, combine
-from kzoo.adapters.composition import (
+from kzoo.adapters.acting.composition import (
     Block,
     Stack,
     chosen_of,
@@ -17,11 +16,12 @@ from kzoo.adapters.composition import (
     parse_composition,
     without,
 )
+from kzoo.adapters.combining import Combination, Trained, combine
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.files import swap_adapter
-from kzoo.adapters.folding import Folded
 from kzoo.adapters.formats import FORMATS
 from kzoo.adapters.host import Adaptable
+from kzoo.adapters.merging import Folded
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.adapters.tables import adapter_rows, adapters_table, print_table
 from kzoo.backbones.trunk import fingerprint

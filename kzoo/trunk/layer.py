@@ -11,12 +11,12 @@ from weakref import WeakSet
 import keras
 from keras import ops
 
-from kzoo.adapters.composition import Block, Parallel, PerRow
+from kzoo.adapters.acting.composition import Block, Parallel, PerRow
+from kzoo.adapters.acting.injection import Sites
+from kzoo.adapters.acting.prompts import positions_used, prompts_of
+from kzoo.adapters.acting.rows import ROW_INPUT
 from kzoo.adapters.host import Holders
-from kzoo.adapters.injection import Sites
 from kzoo.adapters.manager import Adapters
-from kzoo.adapters.prompts import positions_used, prompts_of
-from kzoo.adapters.rows import ROW_INPUT
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import family_named, family_of

@@ -6,8 +6,7 @@ import pytest
 
 import kzoo
 from kzoo.adapters.combining import COMBINATIONS, Combination, Trained, combine
-from kzoo.adapters.config import parse_adapter
-from kzoo.adapters.merging import (
+from kzoo.adapters.combining_tensors import (
     dare_linear,
     dare_ties,
     disjoint_merge,
@@ -17,6 +16,7 @@ from kzoo.adapters.merging import (
     task_arithmetic,
     ties,
 )
+from kzoo.adapters.config import parse_adapter
 from kzoo.errors import AdapterError
 
 RNG = np.random.default_rng(0)

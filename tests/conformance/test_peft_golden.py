@@ -17,9 +17,7 @@ from kzoo.models.classifier import TextClassifier
 GOLDEN = Path(__file__).parent / "golden_peft"
 
 
-@pytest.mark.filterwarnings(
-    "error::kzoo.interop.InteropWarning", "ignore:The head is not written"
-)
+@pytest.mark.filterwarnings("error::kzoo.interop.InteropWarning", "ignore:The head is not written")
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
 def test_stored_adapters(name, tmp_path):
     folder = GOLDEN / name

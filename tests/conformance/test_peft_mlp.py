@@ -14,8 +14,8 @@ import pytest
 from peft_nets import CASES, INPUTS, keras_net, torch_net
 from safetensors.numpy import load_file
 
-from kzoo.interop.peft.table import peft_types
 from kzoo.errors import AdapterError
+from kzoo.interop.peft.table import peft_types
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")

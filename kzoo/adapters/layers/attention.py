@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 
+from kzoo.adapters.layers.base import Function
 from kzoo.adapters.layers.calls import bind, first_of
 from kzoo.adapters.layers.projection import Projection
-from kzoo.adapters.layers.site import Function
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from kzoo.adapters.composition import Block, Fuse, Stack, parse_composition
+from kzoo.adapters.acting.composition import Block, Fuse, Stack, parse_composition
 from kzoo.adapters.config import AdapterConfig
 from kzoo.adapters.methods.bottleneck import BottleneckConfig
 from kzoo.adapters.methods.fusion import FusionConfig

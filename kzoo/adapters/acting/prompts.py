@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from kzoo.adapters.composition import Block, PerRow, Stack
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.composition import Block, PerRow, Stack
+from kzoo.adapters.acting.injection import Sites
 from kzoo.backbones.virtual_tokens import VirtualTokens
 from kzoo.errors import AdapterError
 

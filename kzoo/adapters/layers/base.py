@@ -25,7 +25,7 @@ class AdapterLayer(keras.layers.Layer):  # type: ignore[misc]
     """
 
     # Whether `apply` is made of matrix products and sums on (rows, tokens, features), so that it
-    # holds for variables with a row axis in front too; see `kzoo.adapters.rows`.
+    # holds for variables with a row axis in front too; see `kzoo.adapters.acting.rows`.
     row_wise = False
     mergeable = False  # whether `merged` folds the adapter into the sublayer's own variables
 

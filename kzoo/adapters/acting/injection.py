@@ -9,15 +9,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from kzoo.adapters.composition import Block
+import keras
+
+from kzoo.adapters.acting.composition import Block
+from kzoo.adapters.acting.rows import RowIds
+from kzoo.adapters.acting.site import AdapterSite
 from kzoo.adapters.config import AdapterConfig, Building
-from kzoo.adapters.layers.site import AdapterLayer
-from kzoo.adapters.rows import RowIds
-from kzoo.adapters.site import AdapterSite
-from kzoo.adapters.store import AdapterStore
+from kzoo.adapters.layers.base import AdapterLayer
 from kzoo.backbones.places import Place
-from kzoo.keras_internals import every_layer, trained_variables
+from kzoo.keras_internals import every_layer, trained_variables, unlocked, untrack
 from kzoo.seeds import derive_seed
+
+
+class AdapterStore(keras.layers.Layer):  # type: ignore[misc]
+    """Owns the layers of all adapters of one model, so that Keras trains and saves them."""
+
+    def __init__(self) -> None:
+        super().__init__(name="adapters")
+        self.held: dict[str, _Held] = {}
+        self.built = True
+
+    def put(self, name: str, layers: Sequence[Any]) -> None:
+        """Takes the layers of a new adapter."""
+        with unlocked(self):
+            self.held[name] = _Held(name, layers)
+
+    def drop(self, name: str) -> None:
+        """Lets an adapter go."""
+        with unlocked(self):
+            untrack(self, self.held.pop(name))
+
+
+class _Held(keras.layers.Layer):  # type: ignore[misc]
+    def __init__(self, name: str, layers: Sequence[Any]) -> None:
+        super().__init__(name=name)
+        self.parts = list(layers)
+        self.built = True
 
 
 class Sites:

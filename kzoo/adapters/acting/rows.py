@@ -17,8 +17,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.adapters.composition import Block, Parallel, PerRow
-from kzoo.adapters.layers.site import AdapterLayer, Function
+from kzoo.adapters.acting.composition import Block, Parallel, PerRow
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.errors import AdapterError, InputError, did_you_mean
 
 BASE = "__base__"  # the name of no adapter, as HF PEFT writes it
@@ -113,7 +113,7 @@ def by_row(
         layers: Name -> layers at this sublayer.
         inner: What stands below.
         ids: Filled while a model runs.
-        around: `composing.around`.
+        around: `running.around`.
     """
     if ids.value is None:  # not through kzoo.Model: nobody says which row is whose
         raise AdapterError(

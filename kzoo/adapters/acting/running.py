@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import keras
 
-from kzoo.adapters.composition import (
+from kzoo.adapters.acting.composition import (
     Average,
     BatchSplit,
     Block,
@@ -18,8 +18,8 @@ from kzoo.adapters.composition import (
     Split,
     Stack,
 )
-from kzoo.adapters.layers.site import AdapterLayer, Function
-from kzoo.adapters.rows import RowIds, by_row, once
+from kzoo.adapters.acting.rows import RowIds, by_row, once
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.errors import AdapterError
 
 Layers = Mapping[str, Sequence[AdapterLayer]]

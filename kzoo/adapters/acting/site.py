@@ -8,10 +8,10 @@ from typing import Any
 
 import keras
 
-from kzoo.adapters.composing import around
-from kzoo.adapters.composition import Block, Stack
-from kzoo.adapters.layers.site import AdapterLayer, Function
-from kzoo.adapters.rows import RowIds
+from kzoo.adapters.acting.composition import Block, Stack
+from kzoo.adapters.acting.rows import RowIds
+from kzoo.adapters.acting.running import around
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.backbones.places import Place
 
 
