@@ -6,7 +6,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
@@ -16,6 +16,9 @@ from kzoo.backbones.places import Place, sites_of
 from kzoo.errors import AdapterError, did_you_mean, explain_validation
 from kzoo.registry import Registry
 from kzoo.seeds import derive_seed
+
+# The functions of `kzoo.adapters.layers.functions`, by AdapterHub's names.
+NonLinearity = Literal["relu", "swish", "silu", "gelu", "gelu_new", "tanh", "leakyrelu"]
 
 _STRING = re.compile(r"^\s*(?P<method>[\w+-]+)\s*(?:\[(?P<options>.*)\])?\s*$")
 

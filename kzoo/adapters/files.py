@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.config import AdapterConfig, parse_adapter
-from kzoo.adapters.formats import FORMATS, AdapterFormat
 from kzoo.errors import AdapterError
 from kzoo.files import replacing_folder
 
@@ -110,9 +109,6 @@ def load_adapter(
     if activate:
         adapters.activate(name)
     return name
-
-
-FORMATS.register("kzoo", AdapterFormat(save_adapter, load_adapter))
 
 
 def swap_adapter(adapters: Adapters, name: str, path: str | Path, with_head: bool) -> None:

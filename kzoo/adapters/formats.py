@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kzoo.adapters.acting.composition import Block
+from kzoo.adapters.files import load_adapter, save_adapter
 from kzoo.errors import AdapterError
 from kzoo.registry import Registry
 
@@ -43,6 +44,7 @@ class AdapterFormat:
 FORMATS: Registry[AdapterFormat] = Registry(
     "adapter-formats", "kzoo.interop", singular="format", error=AdapterError, of=AdapterFormat
 )
+FORMATS.register("kzoo", AdapterFormat(save_adapter, load_adapter))
 
 
 def save_peft(
