@@ -46,11 +46,9 @@ def read_head(folder: Path, family: str) -> dict[str, Any]:
         form, activation = _flexible(config, str(facts.get("name")))
         labels = config.get("label2id")
     else:
-        model = str(facts.get("model_class"))
+        form, activation = None, None
         static = hub_names(family).head
-        if static is None or static.model_class != model:
-            form, activation = None, None
-        else:
+        if static is not None and static.model_class == facts.get("model_class"):
             form = (len(static.layers), static.pooler, static.layers)
             activation = static.activation
         labels = facts.get("label2id")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kzoo.adapters import merging
+from kzoo.adapters import combining_tensors
 from kzoo.adapters.combining import Combination, Trained, combine
 from kzoo.adapters.config import parse_adapter
 
@@ -43,14 +43,14 @@ def test_tensor_functions(shape, density, same_masks):
         if seed is not None:
             same_masks(seed)
         expected = getattr(merge_utils, name)(theirs, factors, *arguments).numpy()
-        found = getattr(merging, name)(tensors, WEIGHTS, *arguments, **options)
+        found = getattr(combining_tensors, name)(tensors, WEIGHTS, *arguments, **options)
         np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=name)
         assert np.abs(expected).max() > 0.1, name
 
     check("task_arithmetic")
     check("magnitude_prune", density)
     check("dare_linear", density, seed=5)
-    for sign in merging.MAJORITY_SIGNS:
+    for sign in combining_tensors.MAJORITY_SIGNS:
         check("ties", density, sign)
         check("dare_ties", density, sign, seed=6)
 
