@@ -65,7 +65,7 @@ def adapt(model: Any, seed: int = 0) -> Adapters:
     manager = Adapters(host)
     object.__setattr__(model, "adapters", manager)
     object.__setattr__(model, "adapted_host", host)
-    model.__class__ = _adapted_class(type(model))
+    model.__class__ = _adapted_class(type(model))  # type: ignore[arg-type]
     host.apply_training()
     return manager
 
@@ -184,6 +184,7 @@ class _Host:
         self.holders = Holders()
         if isinstance(model, keras.Model):
             self.holders.add(model)
+        self.holders.find([model, *(place.layer for place in places)])
         self.sites = Sites(places, running=self._note)
 
     def _note(self) -> None:

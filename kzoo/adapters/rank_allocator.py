@@ -146,7 +146,7 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
         apply = self._optimizer.apply
 
         def listening(grads: Any, trainable_variables: Any = None) -> Any:
-            variables = trainable_variables or trained_by(self._optimizer)
+            variables = trainable_variables or trained_by(self._optimizer) or []
             heard = [
                 (gradient, variable)
                 for gradient, variable in zip(grads, variables, strict=True)

@@ -50,7 +50,7 @@ class Answer(keras.layers.Layer):  # type: ignore[misc]
         self.facts.update(facts)
         if self.facts["units"] == before:
             return
-        trainable = self.trainable
+        trainable = bool(keras.layers.Layer.trainable.fget(self))
         with unlocked(self):
             for variable in (self.kernel, self.bias):
                 untrack(self, variable)

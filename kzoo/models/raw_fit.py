@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kzoo.adapters.acting.composition import PerRow
 from kzoo.adapters.acting.prompts import row_prompts
 from kzoo.adapters.acting.rows import row_ids
-from kzoo.adapters.host import trunk_changed
+from kzoo.adapters.host import renew_optimizer, trunk_changed
 from kzoo.errors import InputError
 from kzoo.heads.head import Head
 from kzoo.keras_internals import FUNCTIONS
@@ -162,6 +162,7 @@ class RawFit:
                 f"{list(self._columns())}, or a tf.data.Dataset of strings. "
                 f"Received: {type(x).__name__}"
             )
+        options: dict[str, Any]
         options = {"few_shapes": few_shapes, "by_length": by_length, "first_epoch": first_epoch}
         return self._batches(table, batch_size, shuffle, adapter_names, **options)[0]
 
@@ -438,6 +439,7 @@ class RawFit:
         """Losses and metrics that depend on classes or scales are made anew; no state is lost."""
         if not self.compiled or self._compile_request is None:
             return
+        renew_optimizer(self)  # a head that was resized has other variables
         if self._facts_of_heads() == self._compiled_for:
             return
         schedule, request = self._recipe_schedule, dict(self._compile_request)
@@ -510,6 +512,7 @@ class RawFit:
             self._learn(table)
             first = first_pass(self, kwargs.get("initial_epoch", 0))
             self._compile_once()
+            options: dict[str, Any]
             options = {"few_shapes": self.jit_compile, "first_epoch": first}
             x, _ = self._batches(table, batch_size, shuffle, adapter_names, **options)
             y = sample_weight = batch_size = None
@@ -652,7 +655,8 @@ class RawFit:
         outputs: dict[str, list[Any]] = {name: [] for name in wanting}
         for inputs, y, *_ in x:
             given = self.by_output(y)
-            answered = self.by_output(self.predict_on_batch(inputs))  # type: ignore[attr-defined]
+            # Not `predict_on_batch`, which gives a row for each replica of a strategy.
+            answered = self.by_output(self(inputs, training=False))  # type: ignore[operator]
             for name in wanting:
                 labels[name].append(np.asarray(given[name]))
                 outputs[name].append(np.asarray(answered[name]))

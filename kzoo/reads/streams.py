@@ -34,7 +34,7 @@ def stream_parts(parts: list[Part], rows: int) -> tuple[dict[str, Any], Any]:
         else (*(length for length in _LENGTHS if length < part.longest), max(part.longest, 1))
         for part in parts
     ]
-    return padded_parts(parts, np.arange(rows), lambda part, bucket: bucket, buckets)
+    return padded_parts(parts, np.arange(rows), buckets)
 
 
 # --- tf.data -------------------------------------------------------------------------------

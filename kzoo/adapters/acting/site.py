@@ -13,6 +13,13 @@ from kzoo.adapters.acting.rows import RowIds
 from kzoo.adapters.acting.running import around
 from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.backbones.places import Place
+from kzoo.errors import AdapterError
+
+_NO_VIRTUAL_TOKENS = (
+    "A prompt is active, and the token ids have none of its virtual tokens. kzoo.TextInput writes "
+    "them; for kzoo.adapt write them yourself (kzoo.backbones.virtual_tokens), or use a method "
+    "that needs none, such as prefix."
+)
 
 
 class AdapterSite:
@@ -65,7 +72,7 @@ class AdapterSite:
         if kwargs.get("reverse") or (rest and rest[0] is True):
             return self.reverse(lambda x: self.base(x, *rest, **kwargs))(x)
         prompts = self.prompts
-        if prompts:
+        if prompts and self.running is not None:
             self._check_virtual(x, prompts)
         # Virtual ids are nobody else's business.
         real = keras.ops.where(x < self.place.size_in, x, 0) if prompts else x
@@ -107,13 +114,11 @@ class AdapterSite:
             return
         import tensorflow as tf
 
-        tf.debugging.assert_equal(
-            keras.ops.any(x >= self.place.size_in),
-            True,
-            message="A prompt is active, and the token ids have none of its virtual tokens. "
-            "kzoo.TextInput writes them; for kzoo.adapt write them yourself "
-            "(kzoo.backbones.virtual_tokens), or use a method that needs none, such as prefix.",
-        )
+        there = keras.ops.any(x >= self.place.size_in)
+        if not tf.executing_eagerly():
+            tf.debugging.Assert(there, [_NO_VIRTUAL_TOKENS])  # XLA leaves it out
+        elif not bool(there):
+            raise AdapterError(_NO_VIRTUAL_TOKENS)
 
     @property
     def prompts(self) -> list[Any]:
