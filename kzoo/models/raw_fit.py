@@ -116,6 +116,8 @@ class RawFit:
     def _table(self, x: Any, y: Any = None, sample_weight: Any = None) -> Table | None:
         if x is None or not self.feeds:
             return None
+        if self._learns_input and is_split(x):
+            x = x.inputs  # its class labels are nothing for a language model
         return read_table(x, y, sample_weight, self._columns(), self.output_names_in_order)
 
     def prepare(
@@ -203,7 +205,7 @@ class RawFit:
         for feed in self.feeds:
             column = table.inputs[feed.column]
             read = feed.read
-            if learned and table.names is None and table.labels:  # the second column of pairs
+            if learned and table.labels:  # the second column of pairs
                 column = list(zip(column, next(iter(table.labels.values())), strict=True))
             prompts = self._prompts_of_rows(read.trunk, by_row)
             encode = read.encode_learned if learned else read.encode
@@ -525,20 +527,21 @@ class RawFit:
             validation_data = self._prepare_validation(validation_data)
         if self._recipe_schedule:
             callbacks = self.with_schedule(callbacks)
-        return super().fit(  # type: ignore[misc]
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=self.default_epochs if epochs is None else epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            **kwargs,
-        )
+        with streams.own_errors():
+            return super().fit(  # type: ignore[misc]
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=self.default_epochs if epochs is None else epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                **kwargs,
+            )
 
     def _compile_once(self) -> None:
         if not self.compiled:
@@ -631,9 +634,10 @@ class RawFit:
             options = {"few_shapes": self.jit_compile, "adapter_names": adapter_names}
             x = self.prepare(x, y, sample_weight, batch_size, by_length=True, **options)
             y = sample_weight = batch_size = None
-        found = super().evaluate(  # type: ignore[misc]
-            x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
-        )
+        with streams.own_errors():
+            found = super().evaluate(  # type: ignore[misc]
+                x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
+            )
         more = self._whole_scores(x)
         if not more:
             return found
@@ -695,7 +699,8 @@ class RawFit:
             raw, x = self._is_raw_stream(x)
             if raw:
                 x, batch_size = self._stream(x, batch_size), None
-            return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
+            with streams.own_errors():
+                return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
         table = self._table(x)
         if table is None:
             return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
@@ -708,7 +713,8 @@ class RawFit:
             few_shapes=self.jit_compile,
             by_length=True,
         )
-        found = super().predict(dataset, None, verbose, steps, callbacks)  # type: ignore[misc]
+        with streams.own_errors():
+            found = super().predict(dataset, None, verbose, steps, callbacks)  # type: ignore[misc]
         back = np.argsort(order, kind="stable")
         return keras.tree.map_structure(lambda value: value[back], found)
 

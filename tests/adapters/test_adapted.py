@@ -185,7 +185,7 @@ def test_a_task_generates_with_what_acts_now():
 
     backbone = make_tiny_backbone("gpt2")
     task = keras_hub.models.GPT2CausalLM(backbone, preprocessor=None)
-    adapters = kzoo.adapt(backbone)  # the backbone alone: the task is found when it runs
+    task.compile(sampler="greedy")
     ids = np.zeros((1, 12), "int32")
     ids[:, :4] = [[5, 6, 7, 8]]
     prompt = {"token_ids": ids, "padding_mask": (ids > 0).astype("int32")}
@@ -194,6 +194,7 @@ def test_a_task_generates_with_what_acts_now():
         return np.asarray(task.generate(prompt, stop_token_ids=None)["token_ids"])
 
     plain = generate()
+    adapters = kzoo.adapt(backbone)  # the backbone alone: the task is found by itself
     adapters.add("a", "lora[r=4]")
     for variable in adapters.variables("a").values():
         variable.assign(np.random.default_rng(0).normal(0, 1, variable.shape))

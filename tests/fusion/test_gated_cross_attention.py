@@ -26,7 +26,9 @@ def make(**options):
 
 def norm(x, layer):
     mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
-    return (x - mean) / np.sqrt(var + layer.epsilon) * np.asarray(layer.gamma) + np.asarray(layer.beta)
+    return (x - mean) / np.sqrt(var + layer.epsilon) * np.asarray(layer.gamma) + np.asarray(
+        layer.beta
+    )
 
 
 def dense(x, layer):
@@ -35,8 +37,9 @@ def dense(x, layer):
 
 def by_numpy(layer, x, items, mask, scores):
     heads = lambda z: z.reshape(*z.shape[:2], 2, -1)  # noqa: E731
-    q, k, v = heads(dense(norm(x, layer.norm), layer.query)), *(
-        heads(dense(items, part)) for part in (layer.key, layer.value)
+    q, k, v = (
+        heads(dense(norm(x, layer.norm), layer.query)),
+        *(heads(dense(items, part)) for part in (layer.key, layer.value)),
     )
     logits = np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[-1]) + scores[:, None, None]
     logits = np.where(mask[:, None, None], logits, -np.inf)

@@ -69,9 +69,9 @@ def test_the_scale_is_saved(fitted, tmp_path):
 
 
 def test_validation_has_the_rank_correlation_too():
-    history = make().fit(
-        TEXTS, VALUES, epochs=1, validation_data=(TEXTS, VALUES), verbose=0
-    ).history
+    history = (
+        make().fit(TEXTS, VALUES, epochs=1, validation_data=(TEXTS, VALUES), verbose=0).history
+    )
     assert {"val_rmse", "val_pearson", "val_spearman"} <= set(history)
 
 

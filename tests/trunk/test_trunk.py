@@ -200,7 +200,9 @@ class Switch(keras.callbacks.Callback):
         self.trunk, self.losses = trunk, []
 
     def on_epoch_begin(self, epoch, logs=None):
-        (self.trunk.adapters.activate if epoch % 2 else lambda _: self.trunk.adapters.deactivate())("a")
+        (self.trunk.adapters.activate if epoch % 2 else lambda _: self.trunk.adapters.deactivate())(
+            "a"
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         self.losses.append(logs["loss"])
