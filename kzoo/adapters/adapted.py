@@ -11,8 +11,8 @@ from typing import Any
 
 import keras
 
-from kzoo.adapters.holders import Holders
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
+from kzoo.adapters.host import Holders
 from kzoo.adapters.manager import Adapters
 from kzoo.backbones.families import family_of, family_of_class
 from kzoo.backbones.places import Place, layer_sizes
@@ -177,7 +177,7 @@ class _Host:
     def __init__(self, model: Any, backbone: Any, places: list[Place], seed: int) -> None:
         self.model = model
         self.seed = seed
-        self._backbone = backbone
+        self.backbone = backbone
         trunk = model if backbone is None else backbone
         self.origin = str(trunk.name)
         self.trunk_variables = list(trunk.weights)
@@ -201,8 +201,8 @@ class _Host:
 
     def apply_training(self) -> None:
         """Freezes the trunk; what is active among the adapters is trained."""
-        if self._backbone is not None:
-            set_trainable(self._backbone, trainable=False)
+        if self.backbone is not None:
+            set_trainable(self.backbone, trainable=False)
         for variable in self.trunk_variables:
             variable.trainable = False
         self.model.adapters.refresh_training()

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kzoo.adapters.holders import renew_optimizer
+from kzoo.adapters.host import renew_optimizer
 from kzoo.distillation import checks, compile_defaults
 from kzoo.distillation.base import SampleLoss
 from kzoo.distillation.errors import DistillationError

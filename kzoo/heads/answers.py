@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kzoo.adapters.composition import BatchSplit, Block, Fuse, Parallel, PerRow
+from kzoo.adapters.acting.composition import BatchSplit, Block, Fuse, Parallel, PerRow
 from kzoo.errors import AdapterError
 from kzoo.keras_internals import unlocked, untrack
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from kzoo.adapters.composition import Block
+from kzoo.adapters.acting.composition import Block
 from kzoo.errors import AdapterError, InputError, WeightsError
 from kzoo.heads.answers import BARE, Answer, answered, answered_by_row, owners, row_numbers
 from kzoo.heads.pooling import pool

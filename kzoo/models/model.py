@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import keras
 import tensorflow as tf
 
-from kzoo.adapters.composition import Parallel, PerRow
+from kzoo.adapters.acting.composition import Parallel, PerRow
+from kzoo.adapters.acting.rows import ROW_INPUT, by_child, every_child
 from kzoo.adapters.manager import Adapters
-from kzoo.adapters.rows import ROW_INPUT, by_child, every_child
 from kzoo.backbones.text import TextProcessor
 from kzoo.errors import InputError
 from kzoo.heads import HEADS

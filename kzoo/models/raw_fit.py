@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kzoo.adapters.composition import PerRow
-from kzoo.adapters.holders import renew_optimizer, trunk_changed
-from kzoo.adapters.prompts import row_prompts
-from kzoo.adapters.rows import row_ids
+from kzoo.adapters.acting.composition import PerRow
+from kzoo.adapters.acting.prompts import row_prompts
+from kzoo.adapters.acting.rows import row_ids
+from kzoo.adapters.host import renew_optimizer, trunk_changed
 from kzoo.errors import InputError
 from kzoo.heads.head import Head
 from kzoo.keras_internals import FUNCTIONS
@@ -433,7 +433,7 @@ class RawFit:
         ]
 
     def trunk_changed(self) -> None:
-        """Called by a trunk after a switch of its adapters: see `kzoo.adapters.holders`."""
+        """Called by a trunk after a switch of its adapters: see `kzoo.adapters.host`."""
         trunk_changed(self)
         self._heads_changed()
 

@@ -11,12 +11,12 @@ from weakref import WeakSet
 import keras
 from keras import ops
 
-from kzoo.adapters.composition import Block, Parallel, PerRow
-from kzoo.adapters.holders import Holders
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.composition import Block, Parallel, PerRow
+from kzoo.adapters.acting.injection import Sites
+from kzoo.adapters.acting.prompts import positions_used, prompts_of
+from kzoo.adapters.acting.rows import ROW_INPUT
+from kzoo.adapters.host import Holders
 from kzoo.adapters.manager import Adapters
-from kzoo.adapters.prompts import positions_used, prompts_of
-from kzoo.adapters.rows import ROW_INPUT
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import family_named, family_of
@@ -227,7 +227,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
             return
         self.adapters.refresh_training()
 
-    # --- What the manager needs, see kzoo.adapters.adaptable ---------------------------------
+    # --- What the manager needs, see kzoo.adapters.host ---------------------------------
 
     def strategy_scope(self) -> AbstractContextManager[Any]:
         """The scope of the `tf.distribute` strategy under which the trunk was made, if any."""

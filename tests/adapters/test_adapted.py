@@ -79,7 +79,7 @@ def make_sequential():
     return keras.Sequential([keras.Input((10,)), *layers])
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="adapted_tests")
 class Subclassed(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
