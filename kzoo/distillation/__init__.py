@@ -8,6 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from kzoo.registry import Registry
+
+#: Losses by name, as `Distiller(distillation_losses="soft_target_kl")` takes them.
+LOSSES: Registry[Any] = Registry(
+    "distillation-losses", "kzoo.distillation", singular="distillation loss"
+)
+
 _WHERE = {
     "DistillationError": "kzoo.distillation.errors",
     "Distiller": "kzoo.distillation.distiller",
@@ -19,7 +26,7 @@ _WHERE = {
     "SoftTargetKL": "kzoo.distillation.soft_targets",
 }
 
-__all__ = [*_WHERE]
+__all__ = ["LOSSES", *_WHERE]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,10 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.distillation import LOSSES
 from kzoo.distillation.base import SampleLoss
 from kzoo.distillation.errors import DistillationError
 
 
+@LOSSES.register("hidden_mse")
 @keras.saving.register_keras_serializable(package="kzoo")
 class HiddenMSE(SampleLoss):
     """`MSE(H_s W, H_t)` between the outputs of a student's and a teacher's layer.

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.distillation import LOSSES
 from kzoo.distillation.base import SampleLoss, positive_number
 
 
@@ -26,6 +27,7 @@ class _SoftTarget(SampleLoss):
         return {"temperature": self.temperature}
 
 
+@LOSSES.register("soft_target_kl")
 @keras.saving.register_keras_serializable(package="kzoo")
 class SoftTargetKL(_SoftTarget):
     """`T^2 * KL(softmax(t/T) || softmax(s/T))`, mean over the batch.
@@ -49,6 +51,7 @@ class SoftTargetKL(_SoftTarget):
         return self.temperature**2 * divergence
 
 
+@LOSSES.register("soft_target_cross_entropy")
 @keras.saving.register_keras_serializable(package="kzoo")
 class SoftTargetCrossEntropy(_SoftTarget):
     """`T^2 * CE(softmax(t/T), softmax(s/T))`, mean over the batch.
@@ -72,6 +75,7 @@ class SoftTargetCrossEntropy(_SoftTarget):
         return -(self.temperature**2) * ops.sum(p * log_q, axis=-1)
 
 
+@LOSSES.register("logits_mse")
 @keras.saving.register_keras_serializable(package="kzoo")
 class LogitsMSE(SampleLoss):
     """Mean squared difference of the logits over the classes, mean over the batch.

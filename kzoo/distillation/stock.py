@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.distillation import LOSSES
 from kzoo.distillation.base import SampleLoss
 from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.reduction import weighted_mean
@@ -55,8 +56,8 @@ def as_distillation_loss(loss: Any) -> Any:
     """Whatever a user may pass as a distillation loss, as a `DistillationLoss`.
 
     Args:
-        loss: `DistillationLoss` (kzoo's, Keras' or the user's), `keras.losses.Loss`, the name of a
-            Keras loss, or a function `(y_true, y_pred)`.
+        loss: `DistillationLoss` (kzoo's, Keras' or the user's), its name in `LOSSES`,
+            `keras.losses.Loss`, the name of a Keras loss, or a function `(y_true, y_pred)`.
 
     Returns:
         A `keras.distillation.DistillationLoss`; warns for the stock default that is wrong.
@@ -64,6 +65,8 @@ def as_distillation_loss(loss: Any) -> Any:
     Raises:
         DistillationError: if `loss` is none of these.
     """
+    if isinstance(loss, str) and loss in LOSSES:
+        loss = LOSSES.get(loss)()
     if isinstance(loss, keras.distillation.DistillationLoss):
         if is_raw_kl(loss):
             warnings.warn(

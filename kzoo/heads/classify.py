@@ -142,10 +142,7 @@ class Classify(Head):
     def saved_facts(self, answer: Answer) -> dict[str, Any]:
         """See `Head`."""
         if answer.facts["num_classes"] is None:
-            raise InputError(
-                "`num_classes` is not known yet. Call fit, or pass `num_classes=` or `labels=` to "
-                "kzoo.load."
-            )
+            return {}
         return {
             "num_classes": answer.facts["num_classes"],
             "labels": answer.facts["labels"],

@@ -182,7 +182,6 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         """Drops an adapter's output layer; the first adapter's stays with the model."""
         if owner == self._followed.first:
             self._followed.first = None
-            self.answers[BARE].facts["settled"] = self.first_facts().get("settled")
         elif owner in self.answers:
             with unlocked(self):
                 untrack(self, self.answers.pop(owner))
@@ -208,7 +207,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     # --- Adapters' files -----------------------------------------------------------------------
 
     def state(self, owner: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Facts for an adapter's file, and the variables by name.
+        """Facts for an adapter's file, and the variables by name; empty before there are any.
 
         Of an adapter that has only acted in a composition, those of the output layer that answers
         for the composition: it was trained with that one.
@@ -218,7 +217,8 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         answer = self._known(owner or BARE)
         if inside and not answer.facts.get("fitted"):
             answer = self.acting()[-1]
-        return self.saved_facts(answer), {v.name: v for v in answer.weights}
+        facts = self.saved_facts(answer)
+        return facts, {v.name: v for v in answer.weights} if facts else {}
 
     def note_fit(self) -> None:
         """Called when `fit` begins: the output layers that answer now are trained."""
@@ -226,8 +226,9 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
             answer.facts["fitted"] = True
 
     def saved_facts(self, answer: Answer) -> dict[str, Any]:
-        """What stands about an output layer in an adapter's file."""
-        return {**answer.facts, "kind": self.kind, "pooling": self.pooling}
+        """What stands about an output layer in an adapter's file; nothing before it is settled."""
+        facts = {key: value for key, value in answer.facts.items() if key != "fitted"}
+        return {**facts, "kind": self.kind, "pooling": self.pooling}
 
     def accept(self, facts: Mapping[str, Any], owner: str | None) -> None:
         """Makes an adapter's output layer fit saved facts.

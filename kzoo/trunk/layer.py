@@ -284,7 +284,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
         states = {head.name: head.state(name) for head in self.heads() if head.has_variables}
         if len(states) == 1:
             return next(iter(states.values()))
-        facts = {head: own for head, (own, _) in states.items()}
+        facts = {head: own for head, (own, _) in states.items() if own}
         variables = {
             f"{head}.{key}": variable
             for head, (_, own) in states.items()
@@ -298,6 +298,8 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
         Raises:
             AdapterError: Other heads, or facts that do not fit them.
         """
+        if not facts:
+            return
         heads = {head.name: head for head in self.heads() if head.has_variables}
         if "heads" not in facts and len(heads) == 1:
             next(iter(heads.values())).accept(facts, name)

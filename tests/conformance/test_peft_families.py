@@ -162,8 +162,8 @@ class Pair:
 
     def reset_head(self):
         if self.name == "bert":
-            self.keras.head.kernel.assign(self.torch.classifier.weight.detach().numpy().T)
-            self.keras.head.bias.assign(self.torch.classifier.bias.detach().numpy())
+            self.keras.head.of(None).kernel.assign(self.torch.classifier.weight.detach().numpy().T)
+            self.keras.head.of(None).bias.assign(self.torch.classifier.bias.detach().numpy())
 
     def run_torch(self, model):
         with torch.no_grad():

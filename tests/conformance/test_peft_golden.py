@@ -35,8 +35,8 @@ def test_stored_adapters(name, tmp_path):
     assert len(methods) == {"bert": 14, "gpt2": 4}[name]
     for method in methods:
         if name == "bert":
-            model.head.kernel.assign(kept["head.kernel"])
-            model.head.bias.assign(kept["head.bias"])
+            model.head.of(None).kernel.assign(kept["head.kernel"])
+            model.head.of(None).bias.assign(kept["head.bias"])
         model.adapters.load_peft(folder / method, "a")
         feed = inputs
         if method in ("prompt", "ptuning"):

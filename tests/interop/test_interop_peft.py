@@ -429,7 +429,7 @@ def test_changed_starts_become_plain_lora(model, tmp_path, spec):
             variable.assign(variable + 0.2 * RNG.normal(size=variable.shape))
     expected = model.predict(POSITIVE, verbose=0)
     model.adapters.save_peft("a", tmp_path / "a")
-    config, tensors, _ = read_peft(tmp_path / "a", layout=layout_of_model(model))
+    config, tensors, _ = read_peft(tmp_path / "a", layout=layout_of_model(model.trunk))
     assert config.init == "kaiming" and config.r == 4
     assert tensors["blocks.0.query.lora_a"].shape == (16, 4)
     model.adapters.delete("a")
@@ -472,7 +472,7 @@ def test_pruned_triplets(model, tmp_path):
     np.testing.assert_array_equal(np.asarray(layer.rank_mask), [1, 1, 0, 0])
     model.adapters.save_peft("a", tmp_path / "b")
     model.adapters.delete("a")
-    again = read_peft(tmp_path / "b", layout=layout_of_model(model))
+    again = read_peft(tmp_path / "b", layout=layout_of_model(model.trunk))
     assert again.config.init_r == 4 and again.tensors["blocks.0.query.lora_e"][2:].tolist() == [
         0,
         0,
