@@ -206,7 +206,7 @@ def whole_run(scope):
     stop = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
     with tempfile.TemporaryDirectory() as name, scope():
         folder = Path(name)
-        more = {"adapter": "lora", "head": {"dropout": 0}}
+        more = {"adapters": "lora", "head": {"kind": "classify", "dropout": 0}}
         recipe = write_recipe(folder / "recipe.yaml", write_trunk(folder / "trunk"), **more)
         data, out = write_dataset(folder / "data"), folder / "run"
         try:
