@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kzoo.datasets import Dataset, Split, load
+from kzoo.datasets import list as list_datasets
 from kzoo.errors import InputError
 from kzoo.runs.goals import CLASSES, Goal
 from kzoo.runs.options import DataOptions
@@ -42,6 +43,7 @@ def read_dataset(
     if isinstance(name_or_path, Dataset):
         dataset = name_or_path
     else:
+        made = {entry.name for entry in list_datasets()}
         dataset = load(
             name_or_path,
             text_column=options.text_column,
@@ -49,7 +51,8 @@ def read_dataset(
             label_column=options.label_column,
             encoding=options.encoding,
             strict=options.strict,
-            **goal.load_options(),
+            # A data set that is made, not read, has nothing to choose; `check` says if it fits.
+            **({} if str(name_or_path) in made else goal.load_options()),
         )
     return goal.check(dataset)
 
