@@ -123,8 +123,8 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
     """
     if "version" not in data:
         raise RecipeError(
-            f"{where} has no `version`. Recipes have `version: 2` and the sections trunk, adapters, "
-            "head and training (docs/recipes.md); kzoo reads no version 1."
+            f"{where} has no `version`. Recipes have `version: 2` and the sections trunk, "
+            "adapters, head and training (docs/recipes.md); kzoo reads no version 1."
         )
     try:
         return Recipe(**data)
