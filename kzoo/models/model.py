@@ -1,4 +1,4 @@
-"""`kzoo.Model`: a functional Keras model whose inputs read raw columns, and that ends in heads."""
+"""`kzoo.Model`: a functional Keras model whose inputs read raw columns and whose outputs are heads."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kzoo.adapters.composition import PerRow
-from kzoo.adapters.holders import trunk_changed
+from kzoo.adapters.holders import renew_optimizer, trunk_changed
 from kzoo.adapters.prompts import row_prompts
 from kzoo.adapters.rows import row_ids
 from kzoo.errors import InputError
@@ -438,6 +438,7 @@ class RawFit:
         """Losses and metrics that depend on classes or scales are made anew; no state is lost."""
         if not self.compiled or self._compile_request is None:
             return
+        renew_optimizer(self)  # a head that was resized has other variables
         if self._facts_of_heads() == self._compiled_for:
             return
         schedule, request = self._recipe_schedule, dict(self._compile_request)

@@ -106,7 +106,6 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         dims = dims.model_copy(update={"num_layers": len(trunk_section.layers)})
     adapter = _count_adapters(recipe, dims)
     trunk = dims.trunk_parameters
-    known = adapter is not None
     pooling = [head.get("pooling") or source.pooling.mode for head in heads]
     unused = 0 if "pooler" in pooling else dims.pooler_parameters  # frozen, see `set_trainable`
     folder = source.package_folder()
@@ -119,10 +118,10 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         "installed": str(folder) if folder else None,
         "install": source.package.install if source.package else None,
         "max_tokens": trunk_section.max_tokens or source.max_tokens,
-        "total_parameters": trunk + adapter if known else None,
-        "trainable_parameters": adapter + (trunk - unused if not trunk_section.frozen else 0)
-        if known
-        else None,
+        "total_parameters": None if adapter is None else trunk + adapter,
+        "trainable_parameters": None
+        if adapter is None
+        else adapter + (trunk - unused if not trunk_section.frozen else 0),
         "head_parameters_per_class": dims.hidden_dim + 1
         if recipe.task == "classification"
         else None,

@@ -42,7 +42,12 @@ def test_the_page_on_recipes_runs(tmp_path, minilm_folder):
         name = re.match(r"# ([\w.]+)\n", block)
         (tmp_path / name[1]).write_text(block)
     shown = run("\n".join(blocks("python", page)), tmp_path)
-    for words in ("TextClassifier ('default',) 4", "'first-second'", "1 16", "'default': 'lora[r=4]'"):
+    for words in (
+        "TextClassifier ('default',) 4",
+        "'first-second'",
+        "1 16",
+        "'default': 'lora[r=4]'",
+    ):
         assert words in shown
     assert "'urgency': array" in shown
 
