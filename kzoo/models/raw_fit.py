@@ -653,7 +653,8 @@ class RawFit:
         outputs: dict[str, list[Any]] = {name: [] for name in wanting}
         for inputs, y, *_ in x:
             given = self.by_output(y)
-            answered = self.by_output(self.predict_on_batch(inputs))  # type: ignore[attr-defined]
+            # Not `predict_on_batch`, which gives a row for each replica of a strategy.
+            answered = self.by_output(self(inputs, training=False))  # type: ignore[operator]
             for name in wanting:
                 labels[name].append(np.asarray(given[name]))
                 outputs[name].append(np.asarray(answered[name]))

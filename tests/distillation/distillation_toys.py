@@ -4,7 +4,11 @@ import hashlib
 
 import keras
 import numpy as np
-import tensorflow as tf
+
+import kzoo
+from kzoo.backbones.text import check_rows
+from kzoo.reads.read import Part, Read
+from kzoo.reads.text import TextRead
 
 FEATURES, CLASSES = 6, 3
 
@@ -72,39 +76,33 @@ class FakeText:
         return {key: table[key] for key in self.keys}
 
 
-class FakeZooModel(keras.Model):
-    """What a Distiller relies on in a kzoo.Model, and nothing else."""
+class FakeRead(TextRead):
+    """Reads texts with a `FakeText`, where kzoo's reads with a trunk's tokenizer."""
 
-    text = None
-    labels = None
+    def __init__(self, inputs, text):
+        Read.__init__(self, "text", inputs)
+        self.prefix, self.fake = "", text
 
-    def compile(self, optimizer=None, loss=None, **kwargs):
-        """With defaults, as a recipe has them."""
-        super().compile(optimizer or keras.optimizers.SGD(0.125), loss or cross_entropy(), **kwargs)
+    @property
+    def fingerprint(self):
+        return self.fake.fingerprint
 
-    def set_labels(self, labels):
-        self.labels = labels
+    def encode(self, column, by_row=None):
+        made = self.fake.encode(check_rows(column))
+        return [Part(lambda rows, length: {key: made[key][rows] for key in self.keys})]
 
-    def prepare(
-        self, x=None, y=None, sample_weight=None, batch_size=32, shuffle=False, first_epoch=0
-    ):
-        if hasattr(x, "inputs"):
-            x, y = x.inputs, x.labels
-        if isinstance(x, tf.data.Dataset):
-            rows = list(x.as_numpy_iterator())
-            x, y = [r[0].decode() for r in rows], [r[1] for r in rows]
-        parts = [self.text.encode(list(x))]
-        if y is not None:
-            known = self.labels or sorted(set(y))
-            parts.append(np.array([known.index(v) if isinstance(v, str) else v for v in y]))
-        if sample_weight is not None:
-            parts.append(np.asarray(sample_weight, "float32"))
-        dataset = tf.data.Dataset.from_tensor_slices(tuple(parts) if len(parts) > 1 else parts[0])
-        return (dataset.shuffle(1000, seed=0) if shuffle else dataset).batch(batch_size)
+
+class ToyModel(kzoo.Model):
+    """A kzoo.Model with other training defaults, and its text as the tests encode with it."""
+
+    @property
+    def text(self):
+        return self.reads["text"].fake
 
 
 def text_model(width, name, text, classes=2, seed=0, labels=None):
     inputs = {key: keras.Input((None,), dtype="int32", name=key) for key in text.keys}
+    FakeRead(inputs, text)
     init = keras.initializers.RandomNormal(stddev=0.3, seed=seed)
     h = keras.layers.Embedding(text.size, width, name="embed", embeddings_initializer=init)(
         inputs["token_ids"]
@@ -115,8 +113,9 @@ def text_model(width, name, text, classes=2, seed=0, labels=None):
         )
     keep = keras.ops.cast(keras.ops.expand_dims(inputs["padding_mask"], -1), "float32")
     pooled = keras.ops.sum(h * keep, 1) / keras.ops.maximum(keras.ops.sum(keep, 1), 1.0)
-    init = keras.initializers.GlorotUniform(seed=seed)
-    logits = keras.layers.Dense(classes, name="logits", kernel_initializer=init)(pooled)
-    model = FakeZooModel(inputs, logits, name=name)
-    model.text, model.labels = text, labels
-    return model
+    head = kzoo.heads.Classify(classes, labels, dropout=0.0, seed=seed, name="logits")
+    logits = head(pooled)
+    kernel = head.of(None).kernel
+    kernel.assign(keras.initializers.GlorotUniform(seed=seed)(kernel.shape))
+    training = {"learning_rate": 0.125, "epochs": 1}
+    return ToyModel(inputs, logits, name=name, training=training)
