@@ -24,6 +24,7 @@ REGISTRIES = [
     "kzoo.backbones.families:FAMILIES",
     "kzoo.reads:READS",
     "kzoo.heads:HEADS",
+    "kzoo.fusion:FUSIONS",
     "kzoo.zoo.recipe:SECTIONS",
     "kzoo.retrieval.readers:READERS",
 ]
