@@ -88,6 +88,8 @@ class Recipe(BaseModel):
             value = {}
         if isinstance(value, str):
             value = {"source": value} if name == "trunk" else {"add": {"default": value}}
+        if name == "adapters" and isinstance(value, Mapping) and "method" in value:
+            value = {"add": {"default": dict(value)}}  # one adapter, as `parse_adapter` reads it
         if not isinstance(value, Mapping):
             raise ValueError(f"must be a mapping with a `kind`. Received: {value!r}")
         options = dict(value)
