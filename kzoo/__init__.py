@@ -27,7 +27,7 @@ _WHERE = {
     "Seq2SeqGenerator": "kzoo.models.seq2seq:Seq2SeqGenerator",
     "TextEncoder": "kzoo.retrieval.text_encoder:TextEncoder",
     **{
-        block: f"kzoo.adapters.composition:{block}"
+        block: f"kzoo.adapters.acting.composition:{block}"
         for block in ("Stack", "Average", "Split", "BatchSplit", "Fuse", "PerRow", "Parallel")
     },
     "Distiller": "kzoo.distillation.distiller:Distiller",

@@ -56,6 +56,42 @@ def every_layer(layer: Any) -> list[Any]:
     return list({id(part): part for part in layer._flatten_layers()}.values())
 
 
+def inner_layers(layer: Any) -> list[Any]:
+    """All layers inside of a layer, however deep, each once."""
+    return every_layer(layer)[1:]
+
+
+def set_attention_dropout(attention: Any, rate: float) -> None:
+    """Changes the dropout of attention weights in a built `keras.layers.MultiHeadAttention`.
+
+    Beside its `Dropout` layer it keeps the rate, by which it chooses between two implementations.
+
+    Args:
+        attention: The layer, or KerasHub's with a cache.
+        rate: The new rate.
+    """
+    attention._dropout = rate
+
+
+def has_window(attention: Any) -> bool:
+    """Whether an attention layer of KerasHub's knows sliding windows, used or not."""
+    return hasattr(attention, "_mask_sliding_window")
+
+
+def windowed_mask(attention: Any, mask: Any, start: Any) -> Any:
+    """A mask with the sliding window in it that the layer would apply itself.
+
+    Args:
+        attention: A layer of KerasHub's that `has_window`.
+        mask: (batch, queries, keys).
+        start: Position of the first query.
+
+    Returns:
+        The mask.
+    """
+    return attention._mask_sliding_window(mask, cache_update_index=start)
+
+
 def change_shape(tensor: Any, shape: Sequence[int | None]) -> None:
     """Gives a symbolic output another shape: a head whose classes became known is resized.
 

@@ -21,6 +21,8 @@ _T = TypeVar("_T")
 #: Where the registries are, as "module:attribute"; `kzoo list --plugins` shows them in this order.
 #: An attribute has `kind`, `names()` and `origin(name)`, as `Registry` has.
 REGISTRIES = [
+    "kzoo.adapters.config:METHODS",
+    "kzoo.adapters.formats:FORMATS",
     "kzoo.backbones.families:FAMILIES",
     "kzoo.reads:READS",
     "kzoo.heads:HEADS",
@@ -29,22 +31,23 @@ REGISTRIES = [
     "kzoo.retrieval.readers:READERS",
 ]
 
-_NAMES = re.compile(r"""^\s*@?[\w.]*register\w*\(\s*["']([\w-]+)["']""", re.MULTILINE)
+_NAMES = re.compile(r"""^\s*@?[\w.]*register\w*\(\s*["']([\w+-]+)["']""", re.MULTILINE)
 
 
 class Registry(Generic[_T]):
     """Named things of one kind.
 
     A file of `package` registers what it makes: `@METHODS.register("lora")` above a class, or
-    `FAMILIES.register("bert", Family(...))`. A package outside of kzoo does the same in a module
-    that its metadata name as an entry point of the group `kzoo.<kind>`; the point's name is the
-    thing's name.
+    `FAMILIES.register("bert", Family(...))`; for a folder in it, its `__init__.py` does. A package
+    outside of kzoo does the same in a module that its metadata name as an entry point of the group
+    `kzoo.<kind>`; the point's name is the thing's name.
 
     Args:
         kind: What the things are, in the plural, such as `methods`.
         package: The folder with kzoo's own, such as `kzoo.adapters.methods`.
         singular: One of them, for messages. Default: `kind` without its last letter.
         error: Raised for a name that is not known.
+        of: Class of the things; what other packages bring is checked.
     """
 
     def __init__(
@@ -53,11 +56,13 @@ class Registry(Generic[_T]):
         package: str,
         singular: str | None = None,
         error: type[KzooError] = KzooError,
+        of: type[_T] | None = None,
     ) -> None:
         self.kind = kind
         self.package = package
         self.singular = singular or kind[:-1]
         self.error = error
+        self.of = of
         self._made: dict[str, _T] = {}
         self._files: dict[str, str] | None = None
 
@@ -89,13 +94,15 @@ class Registry(Generic[_T]):
 
         Raises:
             KzooError: Not known (the nearest name is suggested), or a package of somebody else's
-                that cannot be imported.
+                that cannot be imported or brings something else.
         """
         if name not in self._made:
             if module := self._own().get(name):
                 importlib.import_module(module)
             elif point := self._points().get(name):
-                self._made.setdefault(name, self._load(point))
+                thing = self._load(point)
+                if name not in self._made:
+                    self._made[name] = self._checked(thing, point)
         if name not in self._made:
             raise self.error(
                 f"`{self.singular}` {name!r} is not known.{did_you_mean(name, self.names())}"
@@ -122,13 +129,22 @@ class Registry(Generic[_T]):
                 name: f"{self.package}.{module.name}"
                 for module in pkgutil.iter_modules(folders)
                 for folder in folders
-                if (path := Path(folder) / f"{module.name}.py").is_file()
+                for file in (f"{module.name}.py", f"{module.name}/__init__.py")
+                if (path := Path(folder) / file).is_file()
                 for name in _NAMES.findall(path.read_text(encoding="utf-8"))
             }
         return self._files
 
     def _points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=f"kzoo.{self.kind}")}
+
+    def _checked(self, thing: Any, point: EntryPoint) -> Any:
+        if self.of is not None and not isinstance(thing, self.of):
+            raise self.error(
+                f"`{self.singular}` {point.name!r} of {point.value} must be of the class "
+                f"{self.of.__name__}, or register one. Received: {type(thing).__name__}"
+            )
+        return thing
 
     def _load(self, point: EntryPoint) -> Any:
         try:

@@ -11,8 +11,8 @@ from typing import Any
 
 import keras
 
-from kzoo.adapters.holders import Holders
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
+from kzoo.adapters.host import Holders
 from kzoo.adapters.manager import Adapters
 from kzoo.backbones.families import family_of, family_of_class
 from kzoo.backbones.places import Place, layer_sizes
@@ -65,7 +65,7 @@ def adapt(model: Any, seed: int = 0) -> Adapters:
     manager = Adapters(host)
     object.__setattr__(model, "adapters", manager)
     object.__setattr__(model, "adapted_host", host)
-    model.__class__ = _adapted_class(type(model))
+    model.__class__ = _adapted_class(type(model))  # type: ignore[arg-type]
     host.apply_training()
     return manager
 
@@ -177,13 +177,14 @@ class _Host:
     def __init__(self, model: Any, backbone: Any, places: list[Place], seed: int) -> None:
         self.model = model
         self.seed = seed
-        self._backbone = backbone
+        self.backbone = backbone
         trunk = model if backbone is None else backbone
         self.origin = str(trunk.name)
         self.trunk_variables = list(trunk.weights)
         self.holders = Holders()
         if isinstance(model, keras.Model):
             self.holders.add(model)
+        self.holders.find([model, *(place.layer for place in places)])
         self.sites = Sites(places, running=self._note)
 
     def _note(self) -> None:
@@ -200,8 +201,8 @@ class _Host:
 
     def apply_training(self) -> None:
         """Freezes the trunk; what is active among the adapters is trained."""
-        if self._backbone is not None:
-            set_trainable(self._backbone, trainable=False)
+        if self.backbone is not None:
+            set_trainable(self.backbone, trainable=False)
         for variable in self.trunk_variables:
             variable.trainable = False
         self.model.adapters.refresh_training()

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kzoo.adapters.combining_tensors import MERGES, check_majority_sign, task_arithmetic
 from kzoo.adapters.config import AdapterConfig
-from kzoo.adapters.merging import MERGES, check_majority_sign, task_arithmetic
 from kzoo.adapters.methods.lora import LoraConfig
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError, did_you_mean
 from kzoo.seeds import derive_seed
 
 if TYPE_CHECKING:  # needs Keras
-    from kzoo.adapters.injection import Sites
+    from kzoo.adapters.acting.injection import Sites
 
 Tensor = NDArray[Any]
 Factors = tuple[Tensor, Tensor]  # A (in, r) and B (r, out)
@@ -91,7 +91,7 @@ class Combination:
             - `cat`: sets the ranks side by side: the exact weighted sum; the rank is their sum.
             - `svd`: the best approximation of the weighted sum of rank `svd_rank`.
             - `magnitude_prune`, `ties`, `dare_linear`, `dare_ties`: as `linear`, with the function
-              of that name in `kzoo.adapters.merging` in place of the sum. Equal ranks.
+              of that name in `kzoo.adapters.combining_tensors` in place of the sum. Equal ranks.
             - the same with `_svd`: merges the changes of weights instead, which has no cross
               terms, and then as `svd`.
         density: Share of entries that is kept; for the last two groups, which need it.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
@@ -15,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.places import Place, sites_of
 from kzoo.errors import AdapterError, did_you_mean, explain_validation
+from kzoo.registry import Registry
 from kzoo.seeds import derive_seed
 
-_METHODS: dict[str, tuple[type[AdapterConfig], dict[str, Any]]] = {}
+# The functions of `kzoo.adapters.layers.functions`, by AdapterHub's names.
+NonLinearity = Literal["relu", "swish", "silu", "gelu", "gelu_new", "tanh", "leakyrelu"]
 
 _STRING = re.compile(r"^\s*(?P<method>[\w+-]+)\s*(?:\[(?P<options>.*)\])?\s*$")
 
@@ -176,23 +177,44 @@ def _class(where: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+class Method(NamedTuple):
+    """What a name of a method stands for.
+
+    Attributes:
+        config: The configuration's class.
+        defaults: Options that the name sets, such as `use_dora` for `dora`.
+    """
+
+    config: type[AdapterConfig]
+    defaults: Mapping[str, Any]
+
+
+METHODS: Registry[Method] = Registry(
+    "methods", "kzoo.adapters.methods", error=AdapterError, of=Method
+)
+
+
 def register_method(name: str, **defaults: Any) -> Any:
-    """Class decorator: makes a configuration known under `name`, with these defaults."""
+    """Class decorator: makes a configuration known under `name`, with these defaults.
+
+    A package outside of kzoo names the module that does it as an entry point of the group
+    `kzoo.methods`; the point's name is the method's.
+
+    Example:
+        >>> @register_method("mine")
+        ... class MineConfig(TargetedConfig): ...
+    """
 
     def keep(cls: type[AdapterConfig]) -> type[AdapterConfig]:
-        _METHODS[name] = (cls, defaults)
+        METHODS.register(name, Method(cls, defaults))
         return cls
 
     return keep
 
 
 def list_methods() -> dict[str, type[AdapterConfig]]:
-    """Method name -> configuration class, for tables and help texts."""
-    import kzoo.adapters.methods as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return {name: cls for name, (cls, _) in sorted(_METHODS.items())}
+    """Method name -> configuration class, for tables and help texts; imports all of them."""
+    return {name: method.config for name, method in METHODS.items()}
 
 
 def parse_adapter(spec: str | Mapping[str, Any] | Sequence[Any] | AdapterConfig) -> AdapterConfig:
@@ -228,10 +250,7 @@ def parse_adapter(spec: str | Mapping[str, Any] | Sequence[Any] | AdapterConfig)
         return parse_adapter(spec)
     options = dict(spec)
     method = str(options.pop("method", ""))
-    known = list_methods()
-    if method not in known:
-        raise AdapterError(f"`method` {method!r} is not known.{did_you_mean(method, known)}")
-    cls, defaults = _METHODS[method]
+    cls, defaults = METHODS.get(method)
     try:
         return cls(method=method, **{**defaults, **options})
     except ValidationError as error:

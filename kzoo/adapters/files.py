@@ -1,4 +1,4 @@
-"""An adapter as a folder: `adapter_config.json`, `adapter.safetensors`, and the head if asked for.
+"""kzoo's own format of adapters: `adapter_config.json`, `adapter.safetensors`, the head.
 
 Keys are `blocks.<number>.<site>.<variable>`; the adapter's name is in the JSON only, so that a
 file can be loaded under another name.
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.errors import AdapterError
 from kzoo.files import replacing_folder
+
+if TYPE_CHECKING:  # needs Keras
+    from kzoo.adapters.manager import Adapters
 
 FORMAT = 1
 CONFIG_FILE = "adapter_config.json"
@@ -46,6 +49,120 @@ class AdapterFile:
     tensors: Tensors
     head: dict[str, Any] | None
     head_tensors: Tensors
+
+
+def check_target(target: Path) -> None:
+    """Refuses to replace anything but an adapter folder.
+
+    Raises:
+        AdapterError: There is something else.
+    """
+    foreign = target.exists() and not (target / CONFIG_FILE).is_file()
+    if foreign and (not target.is_dir() or any(target.iterdir())):
+        raise AdapterError(
+            f"`path` {str(target)!r} exists and is no adapter folder; choose another."
+        )
+
+
+def save_adapter(adapters: Adapters, name: str, path: str | Path, with_head: bool = True) -> None:
+    """Writes one adapter of a model; `model.adapters.save` says how."""
+    check_target(Path(path))
+    model = adapters.host
+    head, head_variables = model.head_state(name) if with_head else (None, {})
+    write_adapter(
+        path,
+        AdapterFile(
+            name=name,
+            config=adapters.configs[name],
+            trunk={
+                "fingerprint": adapters.trunk_fingerprint(),
+                **model.trunk_facts(),
+                "origin": Path(model.origin).name,
+            },
+            tensors={k: np.asarray(v) for k, v in adapters.variables(name).items()},
+            head=head,
+            head_tensors={k: np.asarray(v) for k, v in head_variables.items()},
+        ),
+    )
+
+
+def load_adapter(
+    adapters: Adapters,
+    path: str | Path,
+    name: str | None = None,
+    activate: bool = True,
+    with_head: bool = True,
+) -> str:
+    """Adds a saved adapter to a model; `model.adapters.load` says how."""
+    content = _read_for(adapters, path)
+    name = name or content.name
+    adapters.add(name, content.config, activate=False)
+    try:
+        # The head last of what can fail: it may take on the file's classes.
+        _check(adapters, content, name, path)
+        if with_head and content.head is not None:
+            adapters.host.accept_head(content.head, name)
+        _assign(adapters, content, name, path, with_head)
+    except BaseException:
+        adapters.delete(name)
+        raise
+    if activate:
+        adapters.activate(name)
+    return name
+
+
+def swap_adapter(adapters: Adapters, name: str, path: str | Path, with_head: bool) -> None:
+    """Puts a saved adapter's values in the place of an adapter's; see `model.adapters.swap`."""
+    content = _read_for(adapters, path)
+    mine, theirs = adapters.configs[name].model_dump(), content.config.model_dump()
+    if differing := [k for k in {**mine, **theirs} if mine.get(k) != theirs.get(k)]:
+        raise AdapterError(
+            f"The adapter in {str(path)!r} differs from `{name}` in "
+            f"{', '.join(f'`{key}`' for key in differing)}. Use load()."
+        )
+    _check(adapters, content, name, path)
+    if with_head and content.head is not None:
+        facts, _ = adapters.host.head_state(name)
+        if facts != content.head:
+            raise AdapterError(
+                f"The head in {str(path)!r} has other classes or pooling than this model. "
+                "Use load(), or `with_head=False`."
+            )
+    _assign(adapters, content, name, path, with_head)
+
+
+def _read_for(adapters: Adapters, path: str | Path) -> AdapterFile:
+    """Reads a folder that is for this model's trunk."""
+    content = read_adapter(path)
+    here = adapters.trunk_fingerprint()
+    if content.trunk.get("fingerprint", "") not in (here, None):  # None: converted
+        raise AdapterError(
+            f"The adapter in {str(path)!r} was trained on another trunk: fingerprint "
+            f"{content.trunk.get('fingerprint')} ({content.trunk.get('origin')}), this "
+            f"model's trunk is {here} ({adapters.host.origin})."
+        )
+    return content
+
+
+def _check(adapters: Adapters, content: AdapterFile, name: str, path: str | Path) -> None:
+    shapes = {key: tuple(v.shape) for key, v in adapters.variables(name).items()}
+    check_tensors(content.tensors, shapes, f"{str(path)!r}")
+
+
+def _assign(
+    adapters: Adapters, content: AdapterFile, name: str, path: str | Path, with_head: bool
+) -> None:
+    if with_head and content.head is not None:
+        _, head = adapters.host.head_state(name)
+        shapes = {key: tuple(v.shape) for key, v in head.items()}
+        check_tensors(content.head_tensors, shapes, f"the head in {str(path)!r}")
+        for key, variable in head.items():
+            variable.assign(content.head_tensors[key])
+    for key, variable in adapters.variables(name).items():
+        variable.assign(content.tensors[key])
+
+
+# --- The folder itself ---------------------------------------------------------------------
 
 
 def write_adapter(folder: str | Path, content: AdapterFile) -> None:

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from kzoo.adapters.adaptable import Adaptable
+from kzoo.adapters import formats
+from kzoo.adapters.acting.composition import (
+    Block,
+    Stack,
+    chosen_of,
+    names_in,
+    parse_composition,
+    without,
+)
 from kzoo.adapters.combining import Combination, Trained, combine
-from kzoo.adapters.composition import Block, Stack, compose, parse_composition
 from kzoo.adapters.config import AdapterConfig, parse_adapter
-from kzoo.adapters.exchange import Exchange
-from kzoo.adapters.folding import Folded
+from kzoo.adapters.files import swap_adapter
+from kzoo.adapters.formats import FORMATS
+from kzoo.adapters.host import Adaptable
+from kzoo.adapters.merging import Folded
 from kzoo.adapters.methods.fusion import FusionConfig
+from kzoo.adapters.tables import adapter_rows, adapters_table, print_table
 from kzoo.backbones.trunk import fingerprint
 from kzoo.errors import AdapterError, did_you_mean
 
 
-class Adapters(Exchange):
+class Adapters:
     """The named adapters of a model; reachable as `model.adapters`.
 
     Args:
-        model: The model whose backbone is adapted.
+        host: The trunk or model that carries them.
     """
 
-    def __init__(self, model: Adaptable) -> None:
-        self._model = model
+    def __init__(self, host: Adaptable) -> None:
+        self.host = host
         self._configs: dict[str, AdapterConfig] = {}
         self._active: str | Block | None = None
         self._folded = Folded()
@@ -45,9 +56,7 @@ class Adapters(Exchange):
     @property
     def active(self) -> tuple[str, ...]:
         """Names of the acting adapters, from the innermost or the left."""
-        if self._active is None:
-            return ()
-        return tuple(self._active.names()) if isinstance(self._active, Block) else (self._active,)
+        return names_in(self._active)
 
     @property
     def composition(self) -> str | Block | None:
@@ -84,7 +93,7 @@ class Adapters(Exchange):
         """
         self._check_new(name)
         parsed = parse_adapter(config)
-        model = self._model
+        model = self.host
         with model.strategy_scope():
             model.sites.add(name, parsed, model.seed)
         self._configs[name] = parsed
@@ -127,10 +136,9 @@ class Adapters(Exchange):
         self._check_new(name)
         if isinstance(adapters, str):
             raise AdapterError(f"`adapters` must be a list of names. Received: {adapters!r}")
-        for adapter in adapters:
-            self._require(adapter)
+        self.check_known(*adapters)
         how = Combination(combination, density, svd_rank, majority_sign, seed)
-        chosen = [Trained.of(other, self._configs[other], self._model.sites) for other in adapters]
+        chosen = [Trained.of(other, self._configs[other], self.host.sites) for other in adapters]
         config, tensors = combine(chosen, weights, how)
         self.add(name, config, activate=activate)
         for key, variable in self.variables(name).items():
@@ -150,11 +158,10 @@ class Adapters(Exchange):
         Raises:
             AdapterError: An unknown name, adapters that cannot be fused, or a taken name.
         """
-        for adapter in adapters:
-            self._require(adapter)
+        self.check_known(*adapters)
         configs = [self._configs[adapter] for adapter in adapters]
         name = name or "-".join(adapters)
-        self.add(name, FusionConfig.of(configs, self._model.sites.places, **options), False)
+        self.add(name, FusionConfig.of(configs, self.host.sites.places, **options), False)
         return name
 
     def activate(self, *adapters: str | Block) -> None:
@@ -167,17 +174,12 @@ class Adapters(Exchange):
         Raises:
             AdapterError: A name is not known, given twice, or merged.
         """
-        if not adapters:
-            raise AdapterError("`adapters` is empty. Use deactivate() to switch all adapters off.")
-        chosen = adapters[0] if len(adapters) == 1 else compose(Stack, *adapters)
-        chosen = parse_composition(chosen)
-        names = list(chosen.names()) if isinstance(chosen, Block) else [chosen]
-        for name in names:
-            self._require(name)
-            if name in self._folded:
-                raise AdapterError(f"`{name}` is merged into the trunk. Unmerge it first.")
+        chosen = chosen_of(adapters)
+        names = names_in(chosen)
+        self.check_known(*names)
+        self._folded.refuse(*names)
         if isinstance(chosen, Stack) and len(set(names)) != len(names):
-            raise AdapterError(f"`adapters` must be different. Received: {names}")
+            raise AdapterError(f"`adapters` must be different. Received: {list(names)}")
         self._set_active(chosen)
 
     def deactivate(self) -> None:
@@ -190,20 +192,12 @@ class Adapters(Exchange):
         Raises:
             AdapterError: The name is not known, or the adapter is merged.
         """
-        self._require(name)
-        if name in self._folded:
-            raise AdapterError(f"`{name}` is merged into the trunk. Unmerge it first.")
-        left = tuple(other for other in self.active if other != name)
-        plain = all(isinstance(child, str) for child in getattr(self._active, "children", ()))
-        self._model.sites.remove(name)
+        self.check_known(name)
+        self._folded.refuse(name)
+        self.host.sites.remove(name)
         del self._configs[name]
-        self._model.forget(name)
-        if len(left) == len(self.active):
-            self._set_active(self._active)
-        elif isinstance(self._active, Stack) and plain and left:
-            self._set_active(left[0] if len(left) == 1 else compose(Stack, *left))
-        else:
-            self._set_active(None)
+        self.host.forget(name)
+        self._set_active(without(self._active, name))
 
     def merge(self, name: str) -> None:
         """Folds an adapter into the trunk's weights: the same outputs at the trunk's own speed.
@@ -212,10 +206,8 @@ class Adapters(Exchange):
             AdapterError: The name is not known, already merged, holds NaN, or its method is no
                 linear change of weights. Nothing has changed then.
         """
-        self._require(name)
-        if name in self._folded:
-            raise AdapterError(f"`{name}` is merged already.")
-        self._folded.put_in(name, [layer for _, layer in self._model.sites.layers(name)])
+        self.check_known(name)
+        self._folded.put_in(name, [layer for _, layer in self.host.sites.layers(name)])
         self._set_active(None if name in self.active else self._active)
 
     def unmerge(self, name: str) -> None:
@@ -237,19 +229,98 @@ class Adapters(Exchange):
         self._folded.keep(name)
         self.delete(name)
 
+    def save(
+        self,
+        name: str,
+        path: str | Path,
+        with_head: bool = True,
+        format: str = "kzoo",
+        **options: Any,
+    ) -> None:
+        """Writes one adapter, and by default the head it was trained with, as a folder.
+
+        Args:
+            name: Which adapter.
+            path: Folder to write; an existing adapter folder is replaced as a whole.
+            with_head: Save the head and the label names too.
+            format: `kzoo`, `peft`, `adapterhub`, or one that another package adds; see
+                `kzoo.adapters.formats`.
+            **options: Of that format.
+
+        Raises:
+            AdapterError: The name is not known, or `path` holds something else.
+        """
+        self.check_known(name)
+        FORMATS.get(format).save(self, name, path, with_head=with_head, **options)
+
+    def load(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        activate: bool = True,
+        with_head: bool = True,
+        format: str = "kzoo",
+        **options: Any,
+    ) -> str:
+        """Adds a saved adapter.
+
+        Args:
+            path: Folder that `save` wrote.
+            name: Name to give it. Default: the one it was saved under.
+            activate: Make it the only active adapter.
+            with_head: Also take the saved head and label names, where there are any.
+            format: As for `save`.
+            **options: Of that format.
+
+        Returns:
+            The adapter's name.
+
+        Raises:
+            AdapterError: Another trunk (both fingerprints are named), files that do not fit, or a
+                taken name. The model is unchanged then.
+        """
+        return FORMATS.get(format).load(
+            self, path, name=name, activate=activate, with_head=with_head, **options
+        )
+
+    def swap(self, name: str, path: str | Path, with_head: bool = True) -> None:
+        """Puts a saved adapter's values in the place of an adapter's, without any retracing.
+
+        Compiled functions, optimizer and composition stay as they are, so that a server can go
+        from one adapter to the next between two batches.
+
+        Args:
+            name: Whose values to replace.
+            path: Folder that `save` wrote, of an adapter with the same configuration.
+            with_head: Take the head's values too, where there are any.
+
+        Raises:
+            AdapterError: Another trunk, configuration or other classes, or files that do not fit;
+                `load` takes those. Nothing has changed then.
+        """
+        self.check_known(name)
+        swap_adapter(self, name, path, with_head)
+
+    # Folders of other libraries: plain functions whose first argument is this manager.
+    save_peft = formats.save_peft
+    load_peft = formats.load_peft
+    save_adapterhub = formats.save_adapterhub
+    load_adapterhub = formats.load_adapterhub
+    load_adapterhub_setup = formats.load_adapterhub_setup
+
     def variables(self, name: str) -> dict[str, Any]:
         """An adapter's Keras variables by file key, from the input upwards."""
-        self._require(name)
-        return self._model.sites.variables(name)
+        self.check_known(name)
+        return self.host.sites.variables(name)
 
     def count(self, name: str) -> int:
         """An adapter's trainable parameters, those at an unused pooler too, as HF PEFT counts."""
-        self._require(name)
-        return sum(math.prod(v.shape) for v in self._model.sites.trainable(name))
+        self.check_known(name)
+        return sum(math.prod(v.shape) for v in self.host.sites.trainable(name))
 
     def trunk_fingerprint(self) -> str:
         """sha256 of the trunk's weights, merged adapters taken out."""
-        return fingerprint([self._folded.original(v) for v in self._model.trunk_variables])
+        return fingerprint([self._folded.original(v) for v in self.host.trunk_variables])
 
     def summary(self, print_fn: Any = None) -> list[dict[str, Any]]:
         """Prints a table of the adapters and returns its rows.
@@ -257,35 +328,16 @@ class Adapters(Exchange):
         Args:
             print_fn: Called with the rendered table. Default: rich's console.
         """
-        rows = [
-            {
-                "name": name,
-                "method": config.method,
-                "sites": ", ".join(site for part in config.parts for site in part.sites),
-                "parameters": self.count(name),
-                "active": name in self.active,
-            }
-            for name, config in self._configs.items()
-        ]
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("adapter", "method", "sites", "parameters", "active")
-        for row in rows:
-            values = (row["name"], row["method"], row["sites"], f"{row['parameters']:,}")
-            table.add_row(*map(str, values), "yes" if row["active"] else "no")
-        (print_fn or Console().print)(table)
+        rows = adapter_rows(self)
+        (print_fn or print_table)(adapters_table(rows))
         return rows
 
     def state(self) -> dict[str, Any]:
         """JSON-ready: configurations, composition and what is merged."""
-        active = self._active
+        configs = {name: config.model_dump(mode="json") for name, config in self._configs.items()}
         return {
-            "configs": [
-                {"name": name, "config": config.model_dump(mode="json")}
-                for name, config in self._configs.items()
-            ],
-            "active": active.to_dict() if isinstance(active, Block) else active,
+            "configs": [{"name": name, "config": config} for name, config in configs.items()],
+            "active": self._active.to_dict() if isinstance(self._active, Block) else self._active,
             "merged": list(self.merged),
         }
 
@@ -298,27 +350,33 @@ class Adapters(Exchange):
         for name in state["merged"]:
             self._folded.mark(name)
 
+    def check_known(self, *names: str) -> None:
+        """Refuses names that no adapter has.
+
+        Raises:
+            AdapterError: There is one; the nearest name is suggested.
+        """
+        for name in names:
+            if name not in self._configs:
+                hint = did_you_mean(name, self._configs) if self._configs else " There are none."
+                raise AdapterError(f"There is no adapter `{name}`.{hint}")
+
     def refresh_training(self) -> None:
         """Marks what acts as trained, and nothing else."""
         active = self._active
         trained = set(active.trained() if isinstance(active, Block) else [active])
         for name in self._configs:
-            self._model.sites.set_trainable(name, name in trained and self._model.trainable)
+            self.host.sites.set_trainable(name, name in trained and self.host.trainable)
 
     def _set_active(self, composition: str | Block | None) -> None:
-        self._model.prepare_composition(composition)
+        self.host.prepare_composition(composition)
         self._active = composition
-        self._model.sites.activate(composition)
+        self.host.sites.activate(composition)
         self.refresh_training()
-        self._model.adapters_changed()
+        self.host.adapters_changed()
 
     def _check_new(self, name: str) -> None:
         if not name or not all(c.isalnum() or c in "-_" for c in name):
             raise AdapterError(f"`name` may hold letters, digits, - and _. Received: {name!r}")
         if name in self._configs:
             raise AdapterError(f"`name` {name!r} is taken. Delete it first, or choose another.")
-
-    def _require(self, name: str) -> None:
-        if name not in self._configs:
-            hint = did_you_mean(name, self._configs) if self._configs else " There are none."
-            raise AdapterError(f"There is no adapter `{name}`.{hint}")

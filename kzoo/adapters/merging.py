@@ -1,232 +1,107 @@
-"""Merging tensors of several tasks into one: task arithmetic, pruning, TIES and DARE.
-
-Pure functions on numpy arrays that know nothing of adapters; `kzoo.adapters.combining` applies them
-to whole adapters. Each takes the tensors of the tasks (all of one shape) and a weight for each, and
-returns one tensor of that shape. Half-precision tensors are computed, and returned, in float32.
-"""
+"""Folding adapters into the sublayers' own weights, and taking them out again bit for bit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.errors import AdapterError, did_you_mean
-
-Tensor = NDArray[Any]
-
-MAJORITY_SIGNS = ("total", "frequency")
+from kzoo.adapters.layers.base import AdapterLayer
+from kzoo.errors import AdapterError
 
 
-def task_arithmetic(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """The weighted sum of the tensors (Ilharco et al. 2022, arXiv:2212.04089, section 2).
+class Folded:
+    """The adapters of one model that are folded into its weights, the latest last.
 
-    Args:
-        tensors: One a task, all of one shape.
-        weights: One a task; they may be negative and need not sum to 1.
-
-    Raises:
-        AdapterError: No tensors, different shapes, or another number of weights.
+    What a merge overwrites is kept, so that `take_out` restores the very bits: subtracting the
+    update again would not.
     """
-    merged: Tensor = _weighted(_stack(tensors), weights).sum(axis=0)
-    return merged
 
+    def __init__(self) -> None:
+        self._kept: dict[str, list[tuple[Any, NDArray[Any] | None]]] = {}
 
-def magnitude_prune(tensors: Sequence[Tensor], weights: Sequence[float], density: float) -> Tensor:
-    """The weighted sum of what is largest in each tensor.
+    def __contains__(self, name: object) -> bool:
+        return name in self._kept
 
-    Args:
-        tensors: One a task, all of one shape.
-        weights: One a task.
-        density: Share of each tensor's entries that is kept, over 0, at most 1.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The folded adapters, in the order of merging."""
+        return tuple(self._kept)
 
-    Raises:
-        AdapterError: As `task_arithmetic`, or `density` is out of range.
-    """
-    return task_arithmetic([keep_largest(tensor, density) for tensor in tensors], weights)
+    def refuse(self, *names: str) -> None:
+        """Refuses adapters that are folded in.
 
+        Raises:
+            AdapterError: One is.
+        """
+        for name in names:
+            if name in self._kept:
+                raise AdapterError(f"`{name}` is merged into the trunk. Unmerge it first.")
 
-def ties(
-    tensors: Sequence[Tensor],
-    weights: Sequence[float],
-    density: float,
-    majority_sign: str = "total",
-) -> Tensor:
-    """TIES: trim, elect sign, disjoint merge (Yadav et al. 2023, arXiv:2306.01708, section 4).
+    def put_in(self, name: str, layers: Iterable[AdapterLayer]) -> None:
+        """Folds an adapter in.
 
-    The signs are elected by the trimmed tensors before their weights, as in HF PEFT, so a negative
-    weight turns a task's contribution around and not its vote.
+        Raises:
+            AdapterError: It is folded in already, the method is no linear change, or a number is
+                not finite. Nothing has changed then.
+        """
+        if name in self._kept:
+            raise AdapterError(f"`{name}` is merged already.")
+        layers = list(layers)
+        for layer in layers:
+            layer.check_finite()
+            if not layer.mergeable:
+                layer.merged()  # says why
+        kept: list[tuple[Any, NDArray[Any] | None]] = []
+        try:
+            for layer in layers:
+                for variable, value in layer.merged():
+                    kept.append((variable, np.array(variable)))
+                    variable.assign(value)
+        except BaseException:
+            for variable, value in reversed(kept):
+                variable.assign(value)
+            raise
+        self._kept[name] = kept
 
-    Args:
-        tensors: One a task, all of one shape.
-        weights: One a task.
-        density: Share of each tensor's entries that survives the trimming, over 0, at most 1.
-        majority_sign: See `elect_sign`.
+    def take_out(self, name: str) -> None:
+        """Restores what an adapter has overwritten.
 
-    Raises:
-        AdapterError: As `magnitude_prune`, or `majority_sign` is not known.
-    """
-    return _elect_and_merge([keep_largest(t, density) for t in tensors], weights, majority_sign)
+        Raises:
+            AdapterError: It is not folded in, or another one was folded in over it.
+        """
+        if name not in self._kept:
+            raise AdapterError(f"`name` {name!r} is not merged. Merged: {list(self._kept)}")
+        later = list(self._kept)[list(self._kept).index(name) + 1 :]
+        mine = {id(variable) for variable, _ in self._kept[name]}
+        over = [o for o in later if mine & {id(variable) for variable, _ in self._kept[o]}]
+        if over:
+            raise AdapterError(
+                f"`name` {name!r} was merged before {over} into the same weights. Unmerge in the "
+                "opposite order."
+            )
+        if any(value is None for _, value in self._kept[name]):
+            raise AdapterError(
+                f"`name` {name!r} was merged before the model was saved; the trunk's own weights "
+                "are not in the file. Load the trunk anew and the adapter from its folder."
+            )
+        for variable, value in reversed(self._kept.pop(name)):
+            variable.assign(value)
 
+    def keep(self, name: str) -> None:
+        """Makes a merge final: forgets what it has overwritten."""
+        del self._kept[name]
 
-def dare_linear(
-    tensors: Sequence[Tensor], weights: Sequence[float], density: float, seed: int = 0
-) -> Tensor:
-    """DARE: drop at random, rescale, sum (Yu et al. 2023, arXiv:2311.03099, section 3.2).
+    def mark(self, name: str) -> None:
+        """Notes that an adapter was folded in before the model was saved."""
+        self._kept[name] = [(None, None)]
 
-    Args:
-        tensors: One a task, all of one shape.
-        weights: One a task.
-        density: Probability that an entry is kept (the paper's 1 - p), over 0, at most 1.
-        seed: Decides what is dropped; every tensor has its own mask.
-
-    Raises:
-        AdapterError: As `magnitude_prune`.
-    """
-    return task_arithmetic(_drop(tensors, density, seed), weights)
-
-
-def dare_ties(
-    tensors: Sequence[Tensor],
-    weights: Sequence[float],
-    density: float,
-    majority_sign: str = "total",
-    seed: int = 0,
-) -> Tensor:
-    """TIES on what DARE leaves: drop and rescale, elect sign, disjoint merge.
-
-    Args:
-        tensors: One a task, all of one shape.
-        weights: One a task.
-        density: Probability that an entry is kept, over 0, at most 1.
-        majority_sign: See `elect_sign`.
-        seed: Decides what is dropped.
-
-    Raises:
-        AdapterError: As `ties`.
-    """
-    return _elect_and_merge(_drop(tensors, density, seed), weights, majority_sign)
-
-
-def keep_largest(tensor: Tensor, density: float) -> Tensor:
-    """Sets all but the largest `int(density * size)` entries, by magnitude, to 0.
-
-    Of equal magnitudes the first ones stay, so that the result is the same on every machine.
-
-    Raises:
-        AdapterError: `density` is out of range.
-    """
-    _check_density(density)
-    magnitudes = np.abs(_single(tensor)).ravel()
-    count = int(density * magnitudes.size)
-    if count == 0:
-        return np.zeros_like(_single(tensor))
-    smallest = np.partition(magnitudes, magnitudes.size - count)[magnitudes.size - count]
-    keep = magnitudes > smallest
-    equal = np.flatnonzero(magnitudes == smallest)
-    keep[equal[: count - int(keep.sum())]] = True
-    return np.where(keep.reshape(tensor.shape), _single(tensor), 0)
-
-
-def drop_at_random(tensor: Tensor, density: float, generator: np.random.Generator) -> Tensor:
-    """Keeps each entry with probability `density` and divides it by it: same expectation.
-
-    Raises:
-        AdapterError: `density` is out of range.
-    """
-    _check_density(density)
-    tensor = _single(tensor)
-    kept = generator.random(tensor.shape) < density
-    return np.where(kept, tensor / tensor.dtype.type(density), 0)
-
-
-def elect_sign(tensors: Sequence[Tensor], majority_sign: str = "total") -> NDArray[np.bool_]:
-    """Which entries have the sign that the tasks agree on; zeros never have it.
-
-    Args:
-        tensors: One a task, all of one shape.
-        majority_sign: `total` (the sign of the sum, as in the paper) or `frequency` (the sign
-            that more tasks have). A draw goes to plus.
-
-    Returns:
-        Booleans, shape (tasks, *shape).
-
-    Raises:
-        AdapterError: `majority_sign` is not known.
-    """
-    check_majority_sign(majority_sign)
-    stack = _stack(tensors)
-    signs = np.sign(stack)
-    votes = (stack if majority_sign == "total" else signs).sum(axis=0)
-    elected: NDArray[np.bool_] = signs == np.where(votes >= 0, 1, -1)
-    return elected
-
-
-def disjoint_merge(tensors: Sequence[Tensor], elected: NDArray[np.bool_]) -> Tensor:
-    """The mean, entry by entry, over the tasks that `elected` names; 0 where it names none."""
-    merged: Tensor = np.where(elected, _stack(tensors), 0).sum(axis=0)
-    merged /= np.maximum(elected.sum(axis=0), 1)
-    return merged
-
-
-def check_majority_sign(majority_sign: str) -> None:
-    """Refuses what is none of `MAJORITY_SIGNS`.
-
-    Raises:
-        AdapterError: See above.
-    """
-    if majority_sign not in MAJORITY_SIGNS:
-        raise AdapterError(
-            f"`majority_sign` {majority_sign!r} is not known."
-            f"{did_you_mean(str(majority_sign), MAJORITY_SIGNS)}"
-        )
-
-
-def _elect_and_merge(
-    tensors: Sequence[Tensor], weights: Sequence[float], majority_sign: str
-) -> Tensor:
-    elected = elect_sign(tensors, majority_sign)
-    return disjoint_merge(list(_weighted(_stack(tensors), weights)), elected)
-
-
-def _drop(tensors: Sequence[Tensor], density: float, seed: int) -> list[Tensor]:
-    generator = np.random.default_rng(seed)
-    return [drop_at_random(tensor, density, generator) for tensor in tensors]
-
-
-def _single(tensor: Tensor) -> Tensor:
-    """At least float32: sums of half-precision numbers lose what merging is about."""
-    return tensor if tensor.dtype in (np.float32, np.float64) else tensor.astype(np.float32)
-
-
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    shapes = [tuple(tensor.shape) for tensor in tensors]
-    if len(set(shapes)) != 1:
-        raise AdapterError(f"`tensors` must be tensors of one shape. Received: {shapes}")
-    return np.stack([_single(tensor) for tensor in tensors])
-
-
-def _weighted(stack: Tensor, weights: Sequence[float]) -> Tensor:
-    if len(weights) != len(stack):
-        raise AdapterError(
-            f"`weights` must be {len(stack)} numbers, one a tensor. Received: {len(weights)}"
-        )
-    factors = np.asarray(weights, dtype=stack.dtype)
-    weighted: Tensor = stack * factors.reshape(-1, *[1] * (stack.ndim - 1))
-    return weighted
-
-
-def _check_density(density: float) -> None:
-    if not 0 < density <= 1:
-        raise AdapterError(f"`density` must be over 0 and at most 1. Received: {density!r}")
-
-
-MERGES: dict[str, Callable[..., Tensor]] = {
-    "linear": task_arithmetic,
-    "magnitude_prune": magnitude_prune,
-    "ties": ties,
-    "dare_linear": dare_linear,
-    "dare_ties": dare_ties,
-}
+    def original(self, variable: Any) -> Any:
+        """A variable's value before any merge."""
+        for kept in self._kept.values():
+            for other, value in kept:
+                if other is variable and value is not None:
+                    return value
+        return variable

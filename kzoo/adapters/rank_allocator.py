@@ -12,6 +12,7 @@ from kzoo.adapters.layers.adalora import AdaloraLayer
 from kzoo.adapters.manager import Adapters
 from kzoo.adapters.methods.adalora import AdaloraConfig
 from kzoo.errors import AdapterError
+from kzoo.keras_internals import trained_by
 from kzoo.strategy import replica_count, scalar, strategy_scope
 
 _FACTORS = ("lora_a", "lora_e", "lora_b")
@@ -145,7 +146,7 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
         apply = self._optimizer.apply
 
         def listening(grads: Any, trainable_variables: Any = None) -> Any:
-            variables = trainable_variables or self._optimizer._trainable_variables
+            variables = trainable_variables or trained_by(self._optimizer) or []
             heard = [
                 (gradient, variable)
                 for gradient, variable in zip(grads, variables, strict=True)
@@ -167,7 +168,7 @@ class RankAllocator(keras.callbacks.Callback):  # type: ignore[misc]
         manager = getattr(self.model, "adapters", None)
         if not isinstance(manager, Adapters):
             raise AdapterError("RankAllocator needs a kzoo model, or one that kzoo.adapt has seen.")
-        sites = manager._model.sites
+        sites = manager.host.sites
         found = {
             name: [layer for _, layer in sites.layers(name) if isinstance(layer, AdaloraLayer)]
             for name in ([self.name] if self.name is not None else manager)

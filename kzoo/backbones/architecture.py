@@ -120,8 +120,9 @@ def _fixed(family: Family) -> str:
 
 def _norms(backbone: Any) -> list[Any]:
     """All normalisation layers of the trunk, inside attention too; HF gives them one epsilon."""
-    layers = backbone._flatten_layers(include_self=False)
-    return [layer for layer in layers if hasattr(layer, "epsilon")]
+    from kzoo.keras_internals import inner_layers
+
+    return [layer for layer in inner_layers(backbone) if hasattr(layer, "epsilon")]
 
 
 def _activation(name: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from kzoo.backbones.hf_format import HFConfig, HFNames
+from kzoo.backbones.hf_format import HFClasses, HFConfig, HFNames, HubNames
 from kzoo.backbones.places import LINEAR_SITES, NORM_SITES, Place, layer_sizes
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class Family:
         config: How HF's `config.json` is read.
         miniature: Constructor arguments of a backbone of 2 blocks of width 16, on which methods
             are tried: `vocabulary_size` is `shared.VOCABULARY`, grouped queries are grouped.
+        classes: HF's model classes, where PEFT's files of the family are known.
+        hub: AdapterHub's modules, where its files of the family are known.
         also: Other class names of the same architecture.
         kind: `encoder`, `decoder`, `encoder-decoder` or `vision`.
         inputs: Names of the backbone's inputs.
@@ -136,6 +138,8 @@ class Family:
     names: HFNames
     config: HFConfig
     miniature: Mapping[str, Any]
+    classes: HFClasses | None = None
+    hub: HubNames | None = None
     also: tuple[str, ...] = ()
     kind: Literal["encoder", "decoder", "encoder-decoder", "vision"] = "encoder"
     inputs: tuple[str, ...] = ("token_ids", "padding_mask")

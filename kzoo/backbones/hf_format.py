@@ -1,4 +1,7 @@
-"""How a family's checkpoints in HF's format are written: their `config.json` and tensor names."""
+"""How a family is written down by others: HF's checkpoints and classes, AdapterHub's modules.
+
+Data only. `kzoo.backbones` reads checkpoints by it, `kzoo.interop` the adapters of other libraries.
+"""
 
 from __future__ import annotations
 
@@ -98,6 +101,104 @@ class HFNames:
         """
         stem, dot, last = name.rpartition(".")
         return name if gated else f"{stem}{dot}{self.ungated.get(last, last)}"
+
+
+@dataclass(frozen=True)
+class HFHead:
+    """A classification head of HF's that is one linear layer, as kzoo's.
+
+    Args:
+        path: Path of the module, from the root of the model.
+        bias: Whether it has one.
+        pooling: The pooling of kzoo's classifier that feeds it the same vector.
+    """
+
+    path: str
+    bias: bool
+    pooling: str
+
+
+@dataclass(frozen=True)
+class HFClasses:
+    """HF's model classes of one family, as PEFT sees them.
+
+    Args:
+        prefix: What stands before all paths in a model with a head.
+        task: PEFT's `task_type` of a model without a classification head.
+        task_prefix: The prefix there.
+        head: The classification head, where it has the form of ours.
+        usual: Whether a file whose modules several families have is taken for this one's.
+    """
+
+    prefix: str
+    task: str = "FEATURE_EXTRACTION"
+    task_prefix: str = ""
+    head: HFHead | None = None
+    usual: bool = False
+
+
+def hf_decoder(prefix: str, usual: bool = False) -> HFClasses:
+    """The classes of a family that completes texts.
+
+    Args:
+        prefix: As in `HFClasses`.
+        usual: As there.
+
+    Returns:
+        The entry.
+    """
+    return HFClasses(prefix, "CAUSAL_LM", prefix, HFHead("score", False, "last"), usual)
+
+
+@dataclass(frozen=True)
+class HubHead:
+    """The classification head of HF's own class that AdapterHub's library saves beside adapters.
+
+    Args:
+        model_class: HF's class.
+        layers: Names of its one or two linear layers.
+        pooler: Whether they stand on the pooler, and not on the first token.
+        activation: Between two layers.
+    """
+
+    model_class: str
+    layers: tuple[str, ...]
+    pooler: bool = False
+    activation: str = "tanh"
+
+
+@dataclass(frozen=True)
+class HubNames:
+    """What AdapterHub's library adds to HF's modules, which keep their names.
+
+    Args:
+        hosts: For each stack: part of a block (`attention`, `cross_attention`, `ffn`) -> module
+            that holds its bottlenecks.
+        attention: For each stack: name of the attention's place -> module of the attention.
+        intermediate: Site of what the library calls the intermediate projection, in LoRA.
+        output: Site of what it calls the output projection.
+        model_prefix: What stands before all modules in the library's own model classes. Default:
+            HF's.
+        self_prefix: The library's name for the prefixes of self-attention, outside of encoders of
+            encoder-decoders.
+        no_prefix: Why prefixes are refused, where the library computes something else.
+        model_class: The library's class whose classification heads stand on the first token.
+        head: The head of HF's class.
+    """
+
+    hosts: tuple[Mapping[str, str], ...]
+    attention: tuple[Mapping[str, str], ...]
+    intermediate: str = "ffn_intermediate"
+    output: str = "ffn_output"
+    model_prefix: str | None = None
+    self_prefix: str = "self_prefix"
+    no_prefix: str | None = None
+    model_class: str | None = None
+    head: HubHead | None = None
+
+
+# Where most families have their bottlenecks: at the block itself.
+HUB_BLOCK: Mapping[str, str] = {"attention": "attention_adapters", "ffn": "output_adapters"}
 
 
 def backbone_config(family: Family, hf: Facts) -> dict[str, Any]:

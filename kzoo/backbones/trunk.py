@@ -108,20 +108,22 @@ def set_trainable(backbone: Any, trainable: bool, pooler: bool = True) -> None:
         trainable: Whether the trunk is trained.
         pooler: Whether the pooler is used; one that is not gets no gradient and stays frozen.
     """
+    from kzoo.keras_internals import every_layer, inner_layers, own_variables, set_attention_dropout
+
     # A frozen trunk runs in inference mode: its dropout is off, so that its activations are
     # deterministic.
     hidden, attention = _dropout_rates(backbone) if trainable else (0.0, 0.0)
     unused = getattr(backbone, "pooled_dense", None)
-    layers = backbone._flatten_layers(include_self=False)
+    layers = inner_layers(backbone)
     inside_attention = set()
     for layer in layers:
         if type(layer).__name__ in ("MultiHeadAttention", "CachedMultiHeadAttention"):
-            layer._dropout = attention  # decides between two implementations
-            inside_attention |= {id(part) for part in layer._flatten_layers()}
+            set_attention_dropout(layer, attention)
+            inside_attention |= {id(part) for part in every_layer(layer)}
     for layer in layers:
         if type(layer).__name__ == "Dropout":
             layer.rate = attention if id(layer) in inside_attention else hidden
-        if layer._trainable_variables or layer._non_trainable_variables:
+        if own_variables(layer):
             layer.trainable = trainable and (pooler or layer is not unused)
 
 
@@ -144,8 +146,10 @@ def fingerprint(variables: Sequence[Any]) -> str:
 
 def seed_dropout(backbone: Any, seed: int) -> None:
     """Gives every dropout layer of the trunk its own stream from one seed."""
+    from kzoo.keras_internals import inner_layers
+
     number = 0
-    for layer in backbone._flatten_layers(include_self=False):
+    for layer in inner_layers(backbone):
         generator = getattr(layer, "seed_generator", None)
         if type(layer).__name__ == "Dropout" and generator is not None:
             generator.state.assign([derive_seed(seed, "trunk-dropout", number), 0])

@@ -24,7 +24,7 @@ Family = Annotated[
 @adapters.command("inspect")
 def inspect_adapter(path: Folder, family: Family = None, as_json: Json = False) -> None:
     """Show what a folder holds: method, configuration, places, tensors. Builds no model."""
-    from kzoo.adapters.interop.conversion import inspect
+    from kzoo.interop.conversion import inspect
 
     found = inspect(path, family)
     if as_json:
@@ -41,7 +41,7 @@ def convert_adapter(
     as_json: Json = False,
 ) -> None:
     """Write an adapter folder as one of another library. Needs no weights of the trunk."""
-    from kzoo.adapters.interop.conversion import convert
+    from kzoo.interop.conversion import convert
 
     found = convert(source, target, to, family)
     if as_json:

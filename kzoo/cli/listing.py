@@ -91,7 +91,7 @@ def _datasets(as_json: bool) -> None:
 
 def _methods(as_json: bool) -> None:
     from kzoo.adapters import parse_adapter
-    from kzoo.adapters.matrix import listed_methods
+    from kzoo.adapters.tables import listed_methods
 
     cards: list[dict[str, Any]] = []
     for name, spec in listed_methods().items():

@@ -27,13 +27,13 @@ def methods(
     """Show which method works on which family, by trying each pair on a miniature."""
     from rich.progress import Progress
 
-    from kzoo.adapters.matrix import listed_methods, matrix
+    from kzoo.adapters.tables import listed_methods, support_table
     from kzoo.backbones.families import FAMILIES
 
     families, names = family or list(FAMILIES), method or list(listed_methods())
     with Progress(console=console.console(stderr=True), transient=True) as progress:
         task = progress.add_task("trying", total=len(families) * len(names))
-        cells = matrix(families, names, lambda cell: progress.advance(task))
+        cells = support_table(families, names, lambda cell: progress.advance(task))
     if as_json:
         return console.show_json([asdict(cell) for cell in cells])
     works = {(cell.family, cell.method): cell.reason is None for cell in cells}

@@ -78,7 +78,7 @@ def _paired_heads(teacher: Any, student: Any) -> list[tuple[Any, Any]]:
         heads.append({name: head for name, head in own.items() if head.kind == "classify"})
     theirs, own = heads
     if len(theirs) == len(own) == 1:
-        return [(*theirs.values(), *own.values())]
+        return [(next(iter(theirs.values())), next(iter(own.values())))]
     return [(theirs[name], own[name]) for name in theirs if name in own]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.adapters.host import renew_optimizer
 from kzoo.distillation import checks, compile_defaults
 from kzoo.distillation.base import SampleLoss
 from kzoo.distillation.errors import DistillationError
@@ -178,11 +179,12 @@ class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
         """See `kzoo.models.raw_fit.RawFit`."""
         if isinstance(self.student, RawFit):
             self.student.heads_learned()
+        renew_optimizer(self)
 
     # Training.
 
     @in_strategy_scope
-    def compile(
+    def compile(  # type: ignore[override]
         self,
         optimizer: Any = None,
         loss: Any = None,
@@ -248,7 +250,7 @@ class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
         )
         return self
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compiles a loaded Distiller and builds its optimizer, so that training continues."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self._recipe_schedule = self._saved_schedule

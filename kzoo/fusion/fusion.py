@@ -44,6 +44,7 @@ class Fusion(keras.layers.Layer):  # type: ignore[misc]
     ) -> Any:
         """See the class."""
         given = tokens
+        mask, knowledge_mask = _own_mask(mask), _own_mask(knowledge_mask)
         if isinstance(given, Mapping):
             tokens = given["tokens"]
             mask = given.get("mask") if mask is None else mask
@@ -79,6 +80,11 @@ class Fusion(keras.layers.Layer):  # type: ignore[misc]
             float (batch, length, width).
         """
         raise NotImplementedError
+
+
+def _own_mask(mask: Any) -> Any:
+    """A mask that was passed; for an argument that is a dict Keras passes a dict of its masks."""
+    return None if isinstance(mask, Mapping) else mask
 
 
 def _items(knowledge: Any, mask: Any, scores: Any) -> tuple[Any, Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kzoo.adapters.composition import BatchSplit, Block, Fuse, Parallel, PerRow
+from kzoo.adapters.acting.composition import BatchSplit, Block, Fuse, Parallel, PerRow
 from kzoo.errors import AdapterError
 from kzoo.keras_internals import unlocked, untrack
 
@@ -50,7 +50,7 @@ class Answer(keras.layers.Layer):  # type: ignore[misc]
         self.facts.update(facts)
         if self.facts["units"] == before:
             return
-        trainable = self.trainable
+        trainable = bool(keras.layers.Layer.trainable.fget(self))
         with unlocked(self):
             for variable in (self.kernel, self.bias):
                 untrack(self, variable)

@@ -36,7 +36,8 @@ class Embed(Head):
     def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
         """See `Head`."""
         if self.normalize is None:
-            self.normalize = True if self.followed() is None else self.followed().normalize
+            trunk = self.followed()
+            self.normalize = True if trunk is None else trunk.normalize
         vectors = ops.cast(pool(x, self.pooling or "mean", mask), "float32")
         vectors = self.head_dropout(vectors, training=training)
         return ops.normalize(vectors, axis=-1) if self.normalize else vectors

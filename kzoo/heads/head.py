@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from kzoo.adapters.composition import Block
+from kzoo.adapters.acting.composition import Block
 from kzoo.errors import AdapterError, InputError, WeightsError
 from kzoo.heads.answers import BARE, Answer, answered, answered_by_row, owners, row_numbers
 from kzoo.heads.pooling import pool
@@ -208,9 +208,22 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     # --- Adapters' files -----------------------------------------------------------------------
 
     def state(self, owner: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Facts for an adapter's file, and the variables by name."""
-        answer = self.of(owner)
+        """Facts for an adapter's file, and the variables by name.
+
+        Of an adapter that has only acted in a composition, those of the output layer that answers
+        for the composition: it was trained with that one.
+        """
+        active = self.composition
+        inside = isinstance(active, Block) and owner in active.names()
+        answer = self._known(owner or BARE)
+        if inside and not answer.facts.get("fitted"):
+            answer = self.acting()[-1]
         return self.saved_facts(answer), {v.name: v for v in answer.weights}
+
+    def note_fit(self) -> None:
+        """Called when `fit` begins: the output layers that answer now are trained."""
+        for answer in self.acting():
+            answer.facts["fitted"] = True
 
     def saved_facts(self, answer: Answer) -> dict[str, Any]:
         """What stands about an output layer in an adapter's file."""

@@ -50,8 +50,9 @@ class LanguageHead(Head):
     @property
     def units(self) -> int:
         """Size of the vocabulary."""
-        assert self.followed() is not None, "it was called"
-        return int(self.followed().vocabulary_size or 0)
+        trunk = self.followed()
+        assert trunk is not None, "it was called"
+        return int(trunk.vocabulary_size or 0)
 
     def default_loss(self) -> Any:
         """Cross-entropy, the mean over the tokens that are learned."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.adapters.composition import Parallel, PerRow
+from kzoo.adapters.acting.composition import Parallel, PerRow
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.text import EncodedTexts, TextProcessor
 from kzoo.backbones.virtual_tokens import strip_virtual

@@ -1,4 +1,4 @@
-"""`kzoo.Model`: a functional Keras model whose inputs read raw columns and whose outputs are heads."""
+"""`kzoo.Model`: a functional Keras model: its inputs read raw columns, its outputs are heads."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import keras
 import tensorflow as tf
 
-from kzoo.adapters.composition import Parallel, PerRow
+from kzoo.adapters.acting.composition import Parallel, PerRow
+from kzoo.adapters.acting.rows import ROW_INPUT, by_child, every_child
 from kzoo.adapters.manager import Adapters
-from kzoo.adapters.rows import ROW_INPUT, by_child, every_child
 from kzoo.backbones.text import TextProcessor
 from kzoo.errors import InputError
 from kzoo.heads import HEADS
@@ -132,12 +132,13 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         """
         if not isinstance(trunk, Trunk):
             trunk = Trunk(trunk)
-        if not isinstance(head, Head):
-            options = {"kind": cls.head_kind, **(head or {})}
-            head = HEADS.get(options.pop("kind"))(**{"seed": trunk.seed, "name": "head", **options})
         cls.check_trunk(trunk)
-        inputs = input_for(trunk, head)
-        outputs = head(trunk(inputs))
+        ending: Any = head
+        if not isinstance(head, Head):
+            options = {"kind": cls.head_kind, "seed": trunk.seed, "name": "head", **(head or {})}
+            ending = HEADS.get(options.pop("kind"))(**options)
+        inputs = input_for(trunk, ending)
+        outputs = ending(trunk(inputs))
         return cls(inputs, outputs, name, training=training, seed=trunk.seed, recipe=recipe)
 
     @classmethod

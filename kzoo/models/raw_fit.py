@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kzoo.adapters.composition import PerRow
-from kzoo.adapters.holders import renew_optimizer, trunk_changed
-from kzoo.adapters.prompts import row_prompts
-from kzoo.adapters.rows import row_ids
+from kzoo.adapters.acting.composition import PerRow
+from kzoo.adapters.acting.prompts import row_prompts
+from kzoo.adapters.acting.rows import row_ids
+from kzoo.adapters.host import renew_optimizer, trunk_changed
 from kzoo.errors import InputError
 from kzoo.heads.head import Head
 from kzoo.keras_internals import FUNCTIONS
@@ -123,6 +123,8 @@ class RawFit:
     def _table(self, x: Any, y: Any = None, sample_weight: Any = None) -> Table | None:
         if x is None or not self.feeds:
             return None
+        if self._learns_input and is_split(x):
+            x = x.inputs  # its class labels are nothing for a language model
         return read_table(x, y, sample_weight, self._columns(), self.output_names_in_order)
 
     def prepare(
@@ -169,6 +171,7 @@ class RawFit:
                 f"{list(self._columns())}, or a tf.data.Dataset of strings. "
                 f"Received: {type(x).__name__}"
             )
+        options: dict[str, Any]
         options = {"few_shapes": few_shapes, "by_length": by_length, "first_epoch": first_epoch}
         return self._batches(table, batch_size, shuffle, adapter_names, **options)[0]
 
@@ -209,7 +212,7 @@ class RawFit:
         for feed in self.feeds:
             column = table.inputs[feed.column]
             read = feed.read
-            if learned and table.names is None and table.labels:  # the second column of pairs
+            if learned and table.labels:  # the second column of pairs
                 column = list(zip(column, next(iter(table.labels.values())), strict=True))
             prompts = self._prompts_of_rows(read.trunk, by_row)
             encode = read.encode_learned if learned else read.encode
@@ -437,13 +440,13 @@ class RawFit:
 
     def _facts_of_heads(self) -> Any:
         return [
-            (name, [dict(answer.facts) for answer in head.acting()])
+            (name, [{**answer.facts, "fitted": True} for answer in head.acting()])
             for name, head in self.heads.items()
             if head.has_variables
         ]
 
     def trunk_changed(self) -> None:
-        """Called by a trunk after a switch of its adapters: see `kzoo.adapters.holders`."""
+        """Called by a trunk after a switch of its adapters: see `kzoo.adapters.host`."""
         trunk_changed(self)
         self._heads_changed()
 
@@ -524,6 +527,7 @@ class RawFit:
             self._learn(table)
             first = first_pass(self, kwargs.get("initial_epoch", 0))
             self._compile_once()
+            options: dict[str, Any]
             options = {"few_shapes": self.jit_compile, "first_epoch": first}
             x, _ = self._batches(table, batch_size, shuffle, adapter_names, **options)
             y = sample_weight = batch_size = None
@@ -534,22 +538,26 @@ class RawFit:
             class_weight = next(iter(self.heads.values())).class_weight(class_weight)
         if validation_data is not None:
             validation_data = self._prepare_validation(validation_data)
+        for head in self.heads.values():
+            if head.has_variables:
+                head.note_fit()
         if self._recipe_schedule:
             callbacks = self.with_schedule(callbacks)
-        return super().fit(  # type: ignore[misc]
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=self.default_epochs if epochs is None else epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            **kwargs,
-        )
+        with streams.own_errors():
+            return super().fit(  # type: ignore[misc]
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=self.default_epochs if epochs is None else epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                **kwargs,
+            )
 
     def _compile_once(self) -> None:
         if not self.compiled:
@@ -642,9 +650,10 @@ class RawFit:
             options = {"few_shapes": self.jit_compile, "adapter_names": adapter_names}
             x = self.prepare(x, y, sample_weight, batch_size, by_length=True, **options)
             y = sample_weight = batch_size = None
-        found = super().evaluate(  # type: ignore[misc]
-            x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
-        )
+        with streams.own_errors():
+            found = super().evaluate(  # type: ignore[misc]
+                x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
+            )
         more = self._whole_scores(x)
         if not more:
             return found
@@ -706,7 +715,8 @@ class RawFit:
             raw, x = self._is_raw_stream(x)
             if raw:
                 x, batch_size = self._stream(x, batch_size), None
-            return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
+            with streams.own_errors():
+                return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
         table = self._table(x)
         if table is None:
             return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
@@ -719,7 +729,8 @@ class RawFit:
             few_shapes=self.jit_compile,
             by_length=True,
         )
-        found = super().predict(dataset, None, verbose, steps, callbacks)  # type: ignore[misc]
+        with streams.own_errors():
+            found = super().predict(dataset, None, verbose, steps, callbacks)  # type: ignore[misc]
         back = np.argsort(order, kind="stable")
         return keras.tree.map_structure(lambda value: value[back], found)
 

@@ -74,9 +74,7 @@ def batches(
         else:
             plan = ordered_batches(lengths, own_buckets, batch_size, order)
         for numbers, length in plan:
-            made, learned = padded_parts(
-                parts, numbers, lambda part, b, n=length: n if part is lead else b, buckets
-            )
+            made, learned = padded_parts(parts, numbers, buckets, lead, length)
             made |= {name: values[numbers] for name, values in further.items()}
             weight = None if weights is None else weights[numbers]
             own = {name: values[numbers] for name, values in labels.items()}
@@ -100,22 +98,24 @@ LEARNED = (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf
 def padded_parts(
     parts: Sequence[Part],
     numbers: NDArray[np.int64],
-    length_of: Callable[[Part, int], int],
     buckets: Sequence[Sequence[int]],
+    lead: Part | None = None,
+    lead_length: int = 0,
 ) -> tuple[dict[str, Any], Any]:
     """The inputs of some rows, and what they say is to be learned.
 
     Args:
         parts: Of all encoded columns.
         numbers: The rows.
-        length_of: (part, the bucket for its longest row) -> length to pad to.
-        buckets: Each part's.
+        buckets: Lengths of each part; one is padded to the bucket of its longest row.
+        lead: A part whose length is decided already.
+        lead_length: That length.
     """
     made: dict[str, Any] = {}
     learned = None
     for part, own in zip(parts, buckets, strict=True):
         longest = 0 if part.lengths is None else int(part.lengths[numbers].max(initial=0))
-        length = length_of(part, bucket_for(longest, own))
+        length = lead_length if part is lead else bucket_for(longest, own)
         made |= part.pad(numbers, length)
         if part.targets is not None:
             learned = part.targets(numbers, length)

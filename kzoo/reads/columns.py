@@ -119,7 +119,7 @@ def _columns(x: Any, reads: Mapping[str, Read]) -> dict[str, Any] | None:
     found = named_columns(x)
     if found is not None:
         inputs = {key for read in reads.values() for key in read.keys}
-        if inputs & set(found) and not set(reads) & set(found):
+        if (inputs - set(reads)) & set(found) and not (set(reads) - inputs) & set(found):
             return None  # tensors by the names of the inputs
         return found
     if len(reads) == 1:

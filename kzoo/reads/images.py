@@ -119,7 +119,8 @@ class ImageRead(Read):
         height, width = self.trunk.backbone.image_shape[:2]
         if values.shape[:2] != (height, width):
             values = tf.image.resize(values, (height, width), antialias=True).numpy()
-        return values * 2.0 - 1.0 if self.scale == "symmetric" else values
+        scaled = values * 2.0 - 1.0 if self.scale == "symmetric" else values
+        return np.asarray(scaled, "float32")
 
     def config(self) -> dict[str, Any]:
         """See `Read`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from types import GeneratorType
 from typing import Any
@@ -18,6 +20,7 @@ from kzoo.reads.read import Part
 
 # (x, labels, weights) of one batch, raw -> the batch as Keras wants it
 Encode = Callable[[Any, Any, Any], Any]
+_OURS = re.compile(r"^(?:.*kzoo\.errors\.)?InputError: (.*)$", re.MULTILINE)
 _LENGTHS = (16, 32, 64, 128, 256, 512)  # for rows whose lengths are not known beforehand
 
 
@@ -34,7 +37,7 @@ def stream_parts(parts: list[Part], rows: int) -> tuple[dict[str, Any], Any]:
         else (*(length for length in _LENGTHS if length < part.longest), max(part.longest, 1))
         for part in parts
     ]
-    return padded_parts(parts, np.arange(rows), lambda part, bucket: bucket, buckets)
+    return padded_parts(parts, np.arange(rows), buckets)
 
 
 # --- tf.data -------------------------------------------------------------------------------
@@ -184,4 +187,24 @@ def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 def encoded_generator(x: Iterator[Any], encode: Encode) -> Iterator[Any]:
     """A generator of raw batches, encoded as it flows."""
     for element in x:
-        yield encode(*unpacked(element))
+        batch = encode(*unpacked(element))
+        yield batch if isinstance(batch, tuple) else (batch,)
+
+
+# --- Errors ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Lets an error about a row be what it was, where TensorFlow has wrapped it.
+
+    Raises:
+        InputError: What a read or a head had raised while a batch was made.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = _OURS.search(str(error.message))
+        if found is None:
+            raise
+        raise InputError(found[1].strip()) from error

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kzoo.adapters.composition import parse_composition
+from kzoo.adapters.acting.composition import parse_composition
 from kzoo.files import write_text
 from kzoo.runs.errors import RunError
 from kzoo.runs.folder import RunFolder, read_json

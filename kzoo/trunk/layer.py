@@ -11,12 +11,12 @@ from weakref import WeakSet
 import keras
 from keras import ops
 
-from kzoo.adapters.composition import Block, Parallel, PerRow
-from kzoo.adapters.holders import Holders
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.composition import Block, Parallel, PerRow
+from kzoo.adapters.acting.injection import Sites
+from kzoo.adapters.acting.prompts import positions_used, prompts_of
+from kzoo.adapters.acting.rows import ROW_INPUT
+from kzoo.adapters.host import Holders
 from kzoo.adapters.manager import Adapters
-from kzoo.adapters.prompts import positions_used, prompts_of
-from kzoo.adapters.rows import ROW_INPUT
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import family_named, family_of
@@ -227,7 +227,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
             return
         self.adapters.refresh_training()
 
-    # --- What the manager needs, see kzoo.adapters.adaptable ---------------------------------
+    # --- What the manager needs, see kzoo.adapters.host ---------------------------------
 
     def strategy_scope(self) -> AbstractContextManager[Any]:
         """The scope of the `tf.distribute` strategy under which the trunk was made, if any."""
@@ -280,6 +280,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
 
         One head's stand as they are; those of several have their names in front.
         """
+        states: dict[str, tuple[dict[str, Any], dict[str, Any]]]
         states = {head.name: head.state(name) for head in self.heads() if head.has_variables}
         if len(states) == 1:
             return next(iter(states.values()))
@@ -315,6 +316,8 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """See the class. Inputs that the backbone lacks or does not know are refused by name."""
         names = self.family.inputs
+        if len(names) == 1 and not isinstance(inputs, Mapping):
+            inputs = {names[0]: inputs}
         if not isinstance(inputs, Mapping):
             raise InputError(
                 f"A trunk takes a dict with {', '.join(names)}, such as kzoo.TextInput(trunk) "
@@ -444,6 +447,7 @@ def _found(source: Any, tokenizer: Any) -> Pretrained:
         )
     family = family_of(source)
     architecture = Architecture.of_built(source, family)
+    architecture.apply(source, family)  # as `from_config` will
     json = "" if tokenizer is None else tokenizer_json_of(tokenizer, family)
     return Pretrained(source, family, architecture, json, str(source.name))
 

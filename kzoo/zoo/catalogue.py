@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kzoo.adapters.composition import Fuse, parse_composition
+from kzoo.adapters.acting.composition import Fuse, parse_composition
 from kzoo.adapters.config import parse_adapter
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.backbones.dims import Dims

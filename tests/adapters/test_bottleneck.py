@@ -7,7 +7,7 @@ import pytest
 from families import make_tiny_backbone, tiny_inputs
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
 from kzoo.backbones.families import FAMILIES
 from kzoo.errors import AdapterError
 

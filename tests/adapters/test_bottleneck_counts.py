@@ -7,7 +7,7 @@ from families import make_tiny_backbone
 from published import BERT_BASE
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES

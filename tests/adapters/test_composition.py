@@ -9,7 +9,7 @@ import tensorflow as tf
 from tiny import make_model
 
 import kzoo
-from kzoo.adapters.composition import parse_composition
+from kzoo.adapters.acting.composition import parse_composition
 from kzoo.errors import AdapterError, InputError
 
 TEXTS = ["good film", "bad", "a cat and the dog", "awful movie"]

@@ -6,7 +6,7 @@ import pytest
 from tiny import tiny_vocabulary
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.composition import Average, Parallel, PerRow
+from kzoo.adapters.acting.composition import Average, Parallel, PerRow
 from kzoo.backbones.virtual_tokens import VirtualTokens, strip_virtual
 from kzoo.errors import AdapterError, InputError
 from kzoo.heads.pooling import pool

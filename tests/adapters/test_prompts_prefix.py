@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.composition import Stack
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.composition import Stack
+from kzoo.adapters.acting.injection import Sites
 from kzoo.backbones.families import FAMILIES
 from kzoo.errors import AdapterError
 from tests.families import FAMILY_NAMES, make_tiny_backbone, sequence_output, tiny_inputs

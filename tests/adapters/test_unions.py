@@ -6,7 +6,7 @@ from families import make_tiny_backbone, tiny_inputs
 from published import BERT_BASE
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES
 from kzoo.errors import AdapterError

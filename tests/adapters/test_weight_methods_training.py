@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kzoo.adapters import RankAllocator, parse_adapter
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
 from kzoo.adapters.layers.adalora import Orthogonality
 from kzoo.adapters.rank_allocator import _update
 from kzoo.errors import AdapterError

@@ -62,7 +62,7 @@ def test_a_family_of_another_package(tmp_path):
     (about / "entry_points.txt").write_text("[kzoo.families]\nacme = acme:ACME\n")
     script = (
         "from kzoo.backbones.families import FAMILIES, family_of\n"
-        "from kzoo.adapters.matrix import FAMILIES as columns\n"
+        "from kzoo.adapters.tables import FAMILIES as columns\n"
         "class AcmeBackbone: pass\n"
         "print(json.dumps([family_of(AcmeBackbone()).name, FAMILIES.origin('acme'),"
         " 'acme' in list(columns), FAMILIES.get('acme').names == FAMILIES.get('roberta').names]))"

@@ -73,7 +73,7 @@ def test_square_brackets_are_no_markup(kzoo, words):
 def test_list_of_what_is_registered(kzoo):
     found = json.loads(kzoo("list", "--plugins", "--json").out)
     kinds = {item["kind"] for item in found}
-    assert {"families", "reads", "heads", "fusion", "recipe-kinds", "readers"} <= kinds
+    assert {"methods", "families", "reads", "heads", "fusion", "recipe-kinds", "readers"} <= kinds
     assert {"kind": "heads", "name": "regress", "package": "kzoo"} in found
     assert {"kind": "readers", "name": ".pdf", "package": "kzoo"} in found
     shown = kzoo("list", "--plugins").out

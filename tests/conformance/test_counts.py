@@ -6,7 +6,7 @@ import pytest
 from published import BERT_BASE, LLAMA_3B
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES
 

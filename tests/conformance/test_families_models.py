@@ -6,7 +6,7 @@ import pytest
 from families import VOCABULARY, make_tiny_backbone
 from tiny import make_model
 
-from kzoo.adapters.matrix import listed_methods
+from kzoo.adapters.tables import listed_methods
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.families import FAMILIES, family_named
 from kzoo.backbones.loading import Pretrained

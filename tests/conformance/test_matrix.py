@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import kzoo
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.matrix import listed_methods
+from kzoo.adapters.tables import listed_methods
 from kzoo.backbones.families import FAMILIES
 from kzoo.errors import AdapterError
 from tests.families import (
@@ -109,7 +109,7 @@ def check(bench, name, spec, folder):
     adapted = run()
     assert np.isfinite(adapted).all()
     assert np.abs(adapted - plain).max() > 1e-4, "does not act"
-    trained = adapters._model.sites.trainable("a")
+    trained = adapters.host.sites.trainable("a")
     with tf.GradientTape() as tape:
         outputs = tf.nest.flatten(bench.backbone(bench.inputs if prompts else _bare(bench)))
         # Not the mean of squares: behind a layer norm that hardly depends on anything.
@@ -123,7 +123,7 @@ def check(bench, name, spec, folder):
     np.testing.assert_array_equal(bench.bare(), plain, err_msg="off")
     adapters.activate("a")
     np.testing.assert_array_equal(run(), adapted, err_msg="on again")
-    layers = [layer for _, layer in adapters._model.sites.layers("a")]
+    layers = [layer for _, layer in adapters.host.sites.layers("a")]
     if all(layer.mergeable for layer in layers) and not prompts:
         adapters.merge("a")
         np.testing.assert_allclose(bench.bare(), adapted, atol=1e-4, rtol=1e-4, err_msg="merged")
@@ -141,7 +141,7 @@ def check(bench, name, spec, folder):
     if bench.family in DECODERS and name not in GATED:
         generate(bench)
     adapters.delete("a")
-    assert not adapters._model.sites.attached
+    assert not adapters.host.sites.attached
     np.testing.assert_array_equal(bench.bare(), plain, err_msg="deleted")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
 from kzoo.adapters.methods.lora import LoraConfig
 from kzoo.backbones.loading import load_pretrained
 

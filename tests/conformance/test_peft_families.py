@@ -222,7 +222,7 @@ def loaded(model, folder):
 
 @pytest.mark.filterwarnings(
     "ignore",
-    "error::kzoo.adapters.interop.InteropWarning",
+    "error::kzoo.interop.InteropWarning",
     "ignore:The head is not written",
 )
 def test_both_ways(pair, tmp_path):
@@ -241,7 +241,7 @@ def test_both_ways(pair, tmp_path):
         adapters.load_peft(theirs, "a")
         virtual = None
         if method in ("prompt", "ptuning"):
-            (_, layer), *_ = adapters._model.sites.layers("a")
+            (_, layer), *_ = adapters.host.sites.layers("a")
             virtual = layer.virtual_tokens().ids
         found = pair.run_keras(virtual)
         tolerance = 1e-4 if method in LOOSE else 1e-5

@@ -17,9 +17,7 @@ from kzoo.models.classifier import TextClassifier
 GOLDEN = Path(__file__).parent / "golden_peft"
 
 
-@pytest.mark.filterwarnings(
-    "error::kzoo.adapters.interop.InteropWarning", "ignore:The head is not written"
-)
+@pytest.mark.filterwarnings("error::kzoo.interop.InteropWarning", "ignore:The head is not written")
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
 def test_stored_adapters(name, tmp_path):
     folder = GOLDEN / name
@@ -42,7 +40,7 @@ def test_stored_adapters(name, tmp_path):
         model.adapters.load_peft(folder / method, "a")
         feed = inputs
         if method in ("prompt", "ptuning"):
-            (_, layer), *_ = model.adapters._model.sites.layers("a")
+            (_, layer), *_ = model.adapters.host.sites.layers("a")
             front = np.tile(layer.virtual_tokens().ids, (3, 1)).astype("int32")
             blank = {"token_ids": front, "padding_mask": np.ones_like(front)}
             feed = {

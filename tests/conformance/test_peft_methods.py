@@ -7,7 +7,7 @@ import pytest
 from test_peft import batch, make_folder, sequence
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
 from kzoo.backbones.loading import load_pretrained
 
 torch = pytest.importorskip("torch")

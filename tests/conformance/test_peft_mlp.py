@@ -14,8 +14,8 @@ import pytest
 from peft_nets import CASES, INPUTS, keras_net, torch_net
 from safetensors.numpy import load_file
 
-from kzoo.adapters.interop.peft_table import peft_types
 from kzoo.errors import AdapterError
+from kzoo.interop.peft.table import peft_types
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
@@ -85,7 +85,7 @@ def run(model, x):
         return model(torch.tensor(x)).numpy()
 
 
-@pytest.mark.filterwarnings("ignore", "error::kzoo.adapters.interop.InteropWarning")
+@pytest.mark.filterwarnings("ignore", "error::kzoo.interop.InteropWarning")
 def test_every_configuration(nets, tmp_path, record_property):
     generator = torch.Generator().manual_seed(0)
     known = set(peft_types())

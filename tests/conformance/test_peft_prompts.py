@@ -5,7 +5,7 @@ import pytest
 from test_peft import SIZES, sequence
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.injection import Sites
+from kzoo.adapters.acting.injection import Sites
 from kzoo.backbones.families import family_of
 from kzoo.backbones.loading import load_pretrained
 

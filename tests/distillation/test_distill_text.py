@@ -204,3 +204,37 @@ def test_bad_text_input_is_named():
 )
 def test_is_raw(x, expected):
     assert Distiller(*pair(FakeText(), FakeText())).is_raw(x) is expected
+
+
+def test_a_loaded_distiller_has_the_schedule_of_its_student(tiny_classifier, reviews, tmp_path):
+    teacher, student = (
+        tiny_classifier(labels=("neg", "pos"), trunk_seed=seed, training={"learning_rate": 0.25})
+        for seed in (1, 2)
+    )
+
+    class Rates(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.seen = []
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.seen.append(float(self.model.optimizer.learning_rate))
+
+    first, second = Rates(), Rates()
+    distiller = Distiller(teacher, student)
+    distiller.fit(*reviews, epochs=1, batch_size=4, verbose=0, callbacks=[first])
+    assert first.seen[0] < max(first.seen) and first.seen[-1] < 0.2 * max(first.seen)
+    distiller.save(tmp_path / "d.keras")
+    again = keras.models.load_model(tmp_path / "d.keras")
+    again.fit(*reviews, epochs=1, batch_size=4, verbose=0, callbacks=[second])
+    np.testing.assert_allclose(second.seen, first.seen, rtol=1e-6)
+
+
+def test_a_generator_as_student_has_its_recipes_training():
+    from tests.models.test_generator import make_generator
+
+    teacher, student = make_generator(), make_generator(adapter="lora[r=2]")
+    distiller = Distiller(teacher, student)
+    history = distiller.fit(["abc", "bca", "cab", "acb"], verbose=0).history
+    assert len(history["loss"]) == student.training_settings.epochs == 3
+    assert distiller._recipe_schedule and "distillation_loss" in history
+    assert float(distiller.optimizer.learning_rate) == pytest.approx(1e-3)

@@ -98,6 +98,7 @@ def test_what_the_package_adds_is_listed(package, tmp_path):
     found = json.loads(run(["-m", "kzoo", "list", "--plugins", "--json"], tmp_path, package))
     added = {(item["kind"], item["name"]) for item in found if item["package"] == "my-package"}
     assert added == {
+        ("methods", "shift"),
         ("families", "opt"),
         ("heads", "count"),
         ("reads", "date"),

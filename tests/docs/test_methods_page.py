@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from kzoo.adapters.matrix import listed_methods
+from kzoo.adapters.tables import listed_methods
 from kzoo.backbones.families import FAMILIES
 from tests.conformance.test_matrix import REFUSED, methods
 

@@ -144,3 +144,28 @@ def test_errors():
         model.fit([])
     with pytest.raises(WeightsError, match="generates no text"):
         make_generator("bert")
+
+
+@pytest.mark.parametrize("form", ["tf.data", "tf.data batched", "dataset", "splits"])
+def test_fit_on_streams_and_datasets(form):
+    """The same rows as a list of pairs, or of texts, give the same losses."""
+    import types
+
+    import tensorflow as tf
+
+    prompts, completions = ["ab", "bc", "ca", "ac"], ["c", "a", "b", "b"]
+    plain = list(zip(prompts, completions, strict=True))
+    x = tf.data.Dataset.from_tensor_slices((prompts, completions))
+    if form.endswith("batched"):
+        x = x.batch(4)
+    if not form.startswith("tf.data"):
+        # Class labels of a dataset are nothing for a language model: it learns the texts.
+        x, plain = types.SimpleNamespace(inputs=prompts, labels=[0, 1, 0, 1]), prompts
+    expected = make_generator().evaluate(plain, batch_size=4, verbose=0, return_dict=True)
+    model = make_generator()
+    found = model.evaluate(x, batch_size=4, verbose=0, return_dict=True)
+    assert found == pytest.approx(expected, rel=1e-4)
+    if form == "splits":
+        x = type("Splits", (dict,), {"splits": property(lambda self: self)})(train=x)
+    history = model.fit(x, epochs=1, batch_size=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()

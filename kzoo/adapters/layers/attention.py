@@ -9,11 +9,12 @@ from typing import Any
 
 import keras
 
+from kzoo.adapters.layers.base import Function
 from kzoo.adapters.layers.calls import bind, first_of
 from kzoo.adapters.layers.projection import Projection
-from kzoo.adapters.layers.site import Function
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
+from kzoo.keras_internals import has_window, windowed_mask
 
 
 class Attention:
@@ -152,12 +153,12 @@ def _masked_by_window(layer: Any, arguments: dict[str, Any]) -> Any:
     if _window(layer) is None or mask is None:
         return mask
     start = arguments.get("cache_update_index")
-    return layer._mask_sliding_window(mask, cache_update_index=0 if start is None else start)
+    return windowed_mask(layer, mask, 0 if start is None else start)
 
 
 def _window(layer: Any) -> str | None:
     """The attribute that switches a sliding window on inside of the method."""
-    if not hasattr(layer, "_mask_sliding_window"):
+    if not has_window(layer):
         return None
     gate = "use_sliding_window_attention"
     name = gate if hasattr(layer, gate) else "sliding_window_size"

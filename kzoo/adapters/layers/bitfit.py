@@ -8,12 +8,12 @@ import keras
 from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.adapters.layers.delta import numbers
 from kzoo.adapters.layers.norm import Norm
 from kzoo.adapters.layers.projection import Projection
-from kzoo.adapters.layers.site import AdapterLayer, Function
 from kzoo.adapters.methods.bitfit import BitfitConfig
-from kzoo.adapters.targeted import is_norm
+from kzoo.adapters.targets import is_norm
 from kzoo.backbones.places import Place
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.functions import FUNCTIONS, dense, like
-from kzoo.adapters.layers.gates import add_gate, gate
-from kzoo.adapters.layers.site import AdapterLayer, Function
+from kzoo.adapters.layers.base import AdapterLayer, Function
+from kzoo.adapters.layers.functions import FUNCTIONS, add_gate, dense, gate, like
 from kzoo.adapters.methods.bottleneck import BottleneckConfig
 from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed

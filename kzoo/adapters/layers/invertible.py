@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.adapters.layers.functions import FUNCTIONS, dense
-from kzoo.adapters.layers.site import AdapterLayer, Function
 from kzoo.adapters.methods.invertible import InvertibleConfig
 from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed

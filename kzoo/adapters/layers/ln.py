@@ -8,9 +8,9 @@ import keras
 from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.adapters.layers.delta import numbers
 from kzoo.adapters.layers.norm import Norm
-from kzoo.adapters.layers.site import AdapterLayer, Function
 from kzoo.adapters.methods.ln import LnConfig
 from kzoo.backbones.places import Place
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
+from kzoo.adapters.layers.base import Function
 from kzoo.adapters.layers.delta import DeltaLayer, numbers, uniform
-from kzoo.adapters.layers.site import Function
 from kzoo.adapters.methods.lora import LoraConfig
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError

@@ -9,7 +9,7 @@ import keras
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.attention import Attention
-from kzoo.adapters.layers.site import AdapterLayer, Function
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.adapters.methods.prefix import PrefixConfig
 from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.site import AdapterLayer, Function
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 

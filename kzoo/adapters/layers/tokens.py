@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.site import AdapterLayer, Function
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.adapters.methods.tokens import TrainableTokensConfig
 from kzoo.backbones.places import Place
 

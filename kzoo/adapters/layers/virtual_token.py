@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.site import AdapterLayer, Function
+from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.adapters.methods.prompt import VirtualTokensConfig
 from kzoo.backbones.places import Place
 from kzoo.backbones.virtual_tokens import VirtualTokens

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import Rate, TargetedConfig
+from kzoo.adapters.targets import Rate, TargetedConfig
 from kzoo.backbones.places import Place
 
 Beta = Annotated[float, Field(gt=0, lt=1)]

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from kzoo.adapters.config import AdapterConfig, Building, register_method
-from kzoo.adapters.methods.invertible import InvertibleConfig, NonLinearity
+from kzoo.adapters.config import AdapterConfig, Building, NonLinearity, register_method
+from kzoo.adapters.methods.invertible import InvertibleConfig
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 

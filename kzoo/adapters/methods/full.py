@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import TargetedConfig, is_embedding
+from kzoo.adapters.targets import TargetedConfig, is_embedding
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 

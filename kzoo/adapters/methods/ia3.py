@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import field_validator
 
 from kzoo.adapters.config import AdapterConfig, register_method
-from kzoo.adapters.targeted import check_targets
+from kzoo.adapters.targets import check_targets
 from kzoo.backbones.places import Place
 
 _HIDDEN = "ffn_output"  # what goes into it are the hidden units of the feed-forward part

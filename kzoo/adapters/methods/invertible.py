@@ -7,10 +7,8 @@ from typing import Literal
 
 from pydantic import PositiveFloat
 
-from kzoo.adapters.config import AdapterConfig, register_method
+from kzoo.adapters.config import AdapterConfig, NonLinearity, register_method
 from kzoo.backbones.places import Place
-
-NonLinearity = Literal["relu", "swish", "silu", "gelu", "gelu_new", "tanh", "leakyrelu"]
 
 
 @register_method("invertible")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import EverywhereConfig, is_norm
+from kzoo.adapters.targets import EverywhereConfig, is_norm
 from kzoo.backbones.places import NORM_SITES, Place
 
 

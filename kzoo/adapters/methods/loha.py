@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import LowRankConfig, Rate
+from kzoo.adapters.targets import LowRankConfig, Rate
 from kzoo.backbones.places import Place
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import LowRankConfig, Rate
+from kzoo.adapters.targets import LowRankConfig, Rate
 from kzoo.backbones.places import Place
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import LowRankConfig, Rate, is_embedding
+from kzoo.adapters.targets import LowRankConfig, Rate, is_embedding
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 

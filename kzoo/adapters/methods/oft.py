@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import Rate, TargetedConfig, is_embedding
+from kzoo.adapters.targets import Rate, TargetedConfig, is_embedding
 from kzoo.backbones.places import Place
 
 

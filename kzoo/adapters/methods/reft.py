@@ -8,8 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from kzoo.adapters.config import AdapterConfig, register_method
-from kzoo.adapters.methods.invertible import NonLinearity
+from kzoo.adapters.config import AdapterConfig, NonLinearity, register_method
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field, field_validator
 
 from kzoo.adapters.config import AdapterConfig, register_method
-from kzoo.adapters.targeted import is_embedding
+from kzoo.adapters.targets import is_embedding
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 

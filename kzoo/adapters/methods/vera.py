@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import PositiveInt
 
 from kzoo.adapters.config import register_method
-from kzoo.adapters.targeted import Rate, TargetedConfig
+from kzoo.adapters.targets import Rate, TargetedConfig
 from kzoo.backbones.places import Place
 
 

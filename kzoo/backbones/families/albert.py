@@ -46,6 +46,8 @@ FAMILIES.register(
         ),
         config=replace(BERT.config, keys=_KEYS, defaults=_DEFAULTS),
         miniature={**BERT.miniature, "embedding_dim": 8},
+        classes=None,  # PEFT's files are not known: it shares its blocks
+        hub=None,
         tokenizer=None,
         pad_tokens=("<pad>",),
         sizes=lambda trunk: {"distinct_blocks": trunk.num_groups * trunk.num_inner_repetitions},

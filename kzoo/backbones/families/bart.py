@@ -3,7 +3,7 @@
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.families.shared import ENCODER_DECODER_INPUTS, MINIATURE_ENCODER, insert
 from kzoo.backbones.family import TRANSFORMER_BLOCK, Family, Stack
-from kzoo.backbones.hf_format import HFConfig, HFNames
+from kzoo.backbones.hf_format import HUB_BLOCK, HFClasses, HFConfig, HFNames, HubNames
 
 _DECODER = insert(
     TRANSFORMER_BLOCK,
@@ -75,6 +75,14 @@ FAMILIES.register(
             activation_key="activation_function",
         ),
         miniature=MINIATURE_ENCODER,
+        classes=HFClasses("model", "SEQ_2_SEQ_LM", "model"),
+        hub=HubNames(
+            (HUB_BLOCK, {**HUB_BLOCK, "cross_attention": "cross_attention_adapters"}),
+            (
+                {"attention": "self_attn"},
+                {"attention": "self_attn", "cross_attention": "encoder_attn"},
+            ),
+        ),
         kind="encoder-decoder",
         inputs=ENCODER_DECODER_INPUTS,
         stacks=(

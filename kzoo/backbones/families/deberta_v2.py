@@ -5,7 +5,7 @@ from typing import Any
 
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.families.shared import BERT, UNSEGMENTED_KEYS
-from kzoo.backbones.hf_format import Facts, HFConfig
+from kzoo.backbones.hf_format import Facts, HFClasses, HFConfig
 from kzoo.errors import WeightsError
 
 _MODULES = {
@@ -66,6 +66,8 @@ FAMILIES.register(
             more=_check_kinds,
         ),
         miniature={**BERT.miniature, "bucket_size": 4},
+        classes=HFClasses("deberta"),
+        hub=None,
         inputs=("token_ids", "padding_mask"),
         outside={"token_embedding": "token_embedding", "embeddings_norm": "embeddings_layer_norm"},
         pooler=None,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.families.shared import ROBERTA
-from kzoo.backbones.hf_format import HFConfig
+from kzoo.backbones.hf_format import HUB_BLOCK, HFClasses, HFConfig, HubHead, HubNames
 
 _MODULES = {
     "query": "attention.q_lin",
@@ -43,6 +43,18 @@ FAMILIES.register(
             _KEYS,
             {"dropout": 0.1, "activation": "gelu", "layer_norm_eps": 1e-12},
             activation_key="activation",
+        ),
+        classes=HFClasses("distilbert"),
+        hub=HubNames(
+            (HUB_BLOCK,),
+            ({"attention": "attention"},),
+            self_prefix="self",
+            model_class="DistilBertAdapterModel",
+            head=HubHead(
+                "DistilBertForSequenceClassification",
+                ("pre_classifier", "classifier"),
+                activation="relu",
+            ),
         ),
         tokenizer="wordpiece",
         pad_tokens=("[PAD]", "<pad>"),

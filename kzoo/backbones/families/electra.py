@@ -6,7 +6,8 @@ from typing import Any
 
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families.shared import BERT
+from kzoo.backbones.families.shared import BERT, hub_of_two_layers
+from kzoo.backbones.hf_format import HFClasses
 
 
 def _renamed(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,6 +38,8 @@ FAMILIES.register(
             defaults={**BERT.config.defaults, "embedding_size": 128},
         ),
         miniature={**_renamed(BERT.miniature), "embedding_dim": 8},
+        classes=HFClasses("electra"),
+        hub=hub_of_two_layers("Electra", "gelu"),
         extra_parameters=_projection,
     ),
 )

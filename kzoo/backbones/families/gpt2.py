@@ -3,7 +3,7 @@
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.families.shared import MINIATURE_ENCODER
 from kzoo.backbones.family import Family
-from kzoo.backbones.hf_format import HFConfig, HFNames
+from kzoo.backbones.hf_format import HUB_BLOCK, HFConfig, HFNames, HubNames, hf_decoder
 
 _MODULES = {
     "query": "attn.c_attn",
@@ -56,6 +56,8 @@ FAMILIES.register(
             epsilon_key="layer_norm_epsilon",
         ),
         miniature=MINIATURE_ENCODER,
+        classes=hf_decoder("transformer"),
+        hub=HubNames((HUB_BLOCK,), ({"attention": "attn"},)),
         kind="decoder",
         outside={
             "token_embedding": "token_embedding",

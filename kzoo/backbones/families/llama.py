@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families.shared import LLAMA, rope, unknown_rope
-from kzoo.backbones.hf_format import Facts
+from kzoo.backbones.families.shared import LLAMA, LLAMA_HUB, rope, unknown_rope
+from kzoo.backbones.hf_format import Facts, hf_decoder
 from kzoo.errors import WeightsError
 
 
@@ -40,6 +40,8 @@ FAMILIES.register(
         LLAMA,
         also=("Llama3Backbone",),
         config=replace(LLAMA.config, needs=_NEEDS, more=_rope_and_heads),
+        classes=hf_decoder("model", usual=True),
+        hub=LLAMA_HUB,
         causal_lm="LlamaCausalLM",
         pad_tokens=("<|finetune_right_pad_id|>", "<|end_of_text|>", "<pad>", "<unk>", "</s>"),
     ),

@@ -6,6 +6,7 @@ from typing import Any
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.families.shared import (
     LLAMA,
+    LLAMA_HUB,
     MINIATURE_DECODER,
     UNTIED_KEYS,
     unscaled_rope,
@@ -26,6 +27,7 @@ FAMILIES.register(
         backbone="MistralBackbone",
         config=replace(LLAMA.config, keys=UNTIED_KEYS, more=_window_and_heads),
         miniature={**MINIATURE_DECODER, "sliding_window": 6},
+        hub=LLAMA_HUB,
         causal_lm="MistralCausalLM",
         pad_tokens=("<pad>", "<unk>", "</s>"),
     ),

@@ -10,7 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from kzoo.backbones.family import TRANSFORMER_BLOCK, Family, Stack
-from kzoo.backbones.hf_format import Facts, HFConfig, HFNames
+from kzoo.backbones.hf_format import (
+    HUB_BLOCK,
+    Facts,
+    HFClasses,
+    HFConfig,
+    HFHead,
+    HFNames,
+    HubHead,
+    HubNames,
+    hf_decoder,
+)
 from kzoo.errors import WeightsError
 
 VOCABULARY = 60  # of every miniature
@@ -98,6 +108,13 @@ BERT = Family(
         {"position_embedding_type": "absolute"},
     ),
     miniature=MINIATURE_ENCODER,
+    classes=HFClasses("bert", head=HFHead("classifier", True, "pooler"), usual=True),
+    hub=HubNames(
+        ({"attention": "attention.output", "ffn": "output"},),
+        ({"attention": "attention.self"},),
+        model_class="BertAdapterModel",
+        head=HubHead("BertForSequenceClassification", ("classifier",), pooler=True),
+    ),
     inputs=("token_ids", "segment_ids", "padding_mask"),
     outside={
         "token_embedding": "token_embedding",
@@ -111,6 +128,24 @@ BERT = Family(
 )
 
 UNSEGMENTED_KEYS = {ours: hf for ours, hf in BERT.config.keys.items() if ours != "num_segments"}
+
+_CLASSIFIER = ("classifier.dense", "classifier.out_proj")
+
+
+def hub_of_two_layers(prefix: str, activation: str = "tanh") -> HubNames:
+    """BERT's modules of AdapterHub, for a family whose head in HF's class has two layers.
+
+    Args:
+        prefix: What the names of its classes begin with.
+        activation: Between the two.
+
+    Returns:
+        The entry.
+    """
+    assert BERT.hub is not None
+    head = HubHead(f"{prefix}ForSequenceClassification", _CLASSIFIER, activation=activation)
+    return replace(BERT.hub, model_class=f"{prefix}AdapterModel", head=head)
+
 
 # No segments, no pooler; one layer embeds tokens and positions.
 ROBERTA = replace(
@@ -133,6 +168,8 @@ ROBERTA = replace(
         keys=UNSEGMENTED_KEYS,
         more=lambda facts: {"max_sequence_length": facts["max_position_embeddings"] - 2},
     ),
+    classes=HFClasses("roberta"),
+    hub=hub_of_two_layers("Roberta"),
     inputs=("token_ids", "padding_mask"),
     outside={
         "token_embedding": "embeddings.token_embedding",
@@ -213,6 +250,7 @@ LLAMA = Family(
         epsilon_key="rms_norm_eps",
     ),
     miniature={**MINIATURE_DECODER, "tie_word_embeddings": True},
+    classes=hf_decoder("model"),
     kind="decoder",
     stacks=(
         Stack(
@@ -235,5 +273,8 @@ LLAMA = Family(
     activation=("activation",),
     pad_tokens=("<|endoftext|>",),
 )
+
+# AdapterHub has the two projections of these the wrong way round.
+LLAMA_HUB = HubNames((HUB_BLOCK,), ({"attention": "self_attn"},), "ffn_output", "ffn_intermediate")
 
 UNTIED_KEYS = {k: v for k, v in LLAMA.config.keys.items() if k != "tie_word_embeddings"}

@@ -5,7 +5,7 @@ from typing import Any
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.families.shared import ENCODER_DECODER_INPUTS, MINIATURE, insert
 from kzoo.backbones.family import Family, Stack
-from kzoo.backbones.hf_format import Facts, HFConfig, HFNames
+from kzoo.backbones.hf_format import Facts, HFClasses, HFConfig, HFNames, HubNames
 
 _BUCKETS = 32  # fixed in KerasHub and in every published T5
 
@@ -135,6 +135,24 @@ FAMILIES.register(
             "activation": "relu",
             "use_gated_activation": False,
         },
+        classes=HFClasses("", "SEQ_2_SEQ_LM"),
+        hub=HubNames(
+            (
+                {"attention": "layer.0", "ffn": "layer.1"},
+                {"attention": "layer.0", "cross_attention": "layer.1", "ffn": "layer.2"},
+            ),
+            (
+                {"attention": "layer.0.SelfAttention"},
+                {
+                    "attention": "layer.0.SelfAttention",
+                    "cross_attention": "layer.1.EncDecAttention",
+                },
+            ),
+            model_prefix="transformer",
+            no_prefix=(
+                "AdapterHub counts a prefix in the positions of T5's keys and not of its queries"
+            ),
+        ),
         kind="encoder-decoder",
         inputs=ENCODER_DECODER_INPUTS,
         stacks=(

@@ -4,7 +4,7 @@ from typing import Any
 
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.family import Family, Stack
-from kzoo.backbones.hf_format import Facts, HFConfig, HFNames
+from kzoo.backbones.hf_format import Facts, HFClasses, HFConfig, HFNames
 
 _SITES = {
     "query": "mha._query_dense",
@@ -89,6 +89,7 @@ FAMILIES.register(
             "dropout_rate": 0.1,
             "attention_dropout": 0.2,
         },
+        classes=HFClasses("vit"),
         kind="vision",
         inputs=("images",),
         stacks=(Stack(attribute="vit_encoder.encoder_layers", sites=_SITES),),

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from kzoo.adapters.composition import Block, Fuse, parse_composition
+from kzoo.adapters.acting.composition import Block, Fuse, parse_composition
 from kzoo.adapters.config import parse_adapter
 from kzoo.errors import AdapterError
 from kzoo.zoo.recipe import SECTIONS
