@@ -1,4 +1,4 @@
-"""One model, three customers, one batch: every row of a batch has an adapter of its own (one head).
+"""One model, three customers, one batch: every row has an adapter, and a head, of its own.
 
 Prints that each row's answer equals that of its adapter alone.
 """

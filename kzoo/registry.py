@@ -13,11 +13,24 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from kzoo.errors import KzooError, did_you_mean
 
 _T = TypeVar("_T")
+#: Where the registries are, as "module:attribute"; `kzoo list --plugins` shows them in this order.
+#: An attribute has `kind`, `names()` and `origin(name)`, as `Registry` has.
+REGISTRIES = [
+    "kzoo.adapters.config:METHODS",
+    "kzoo.adapters.formats:FORMATS",
+    "kzoo.backbones.families:FAMILIES",
+    "kzoo.reads:READS",
+    "kzoo.heads:HEADS",
+    "kzoo.fusion:FUSIONS",
+    "kzoo.zoo.recipe:SECTIONS",
+    "kzoo.retrieval.readers:READERS",
+]
+
 _NAMES = re.compile(r"""^\s*@?[\w.]*register\w*\(\s*["']([\w+-]+)["']""", re.MULTILINE)
 
 
@@ -141,3 +154,24 @@ class Registry(Generic[_T]):
                 f"`{self.singular}` {point.name!r} of {point.value} cannot be loaded "
                 f"({type(error).__name__}: {error}). Update or remove that package."
             ) from error
+
+
+class Listed(Protocol):
+    """What `registries` gives."""
+
+    @property
+    def kind(self) -> str:
+        """What the things are, in the plural."""
+
+    def names(self) -> list[str]:
+        """All names."""
+
+    def origin(self, name: str) -> str:
+        """The package that a thing comes from."""
+
+
+def registries() -> Iterator[Listed]:
+    """All registries; imports the modules that hold them and none of the things."""
+    for where in REGISTRIES:
+        module, _, attribute = where.partition(":")
+        yield getattr(importlib.import_module(module), attribute)

@@ -31,7 +31,7 @@ def distill(
     jit: p.Jit = "auto",
     take: p.Take = None,
     patience: p.Patience = None,
-    metric: p.Metric = "val_accuracy",
+    metric: p.Metric = None,
     tensorboard: p.Tensorboard = False,
     override: p.Set = None,
     text_column: p.TextColumn = None,

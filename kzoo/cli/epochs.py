@@ -7,7 +7,8 @@ from typing import Any
 
 from kzoo.cli import console
 
-_SHOWN = ("loss", "accuracy", "macro_f1", "val_loss", "val_accuracy", "val_macro_f1")
+_SCORES = ("loss", "accuracy", "macro_f1", "rmse", "pearson", "spearman", "perplexity")
+_SHOWN = (*_SCORES, *(f"val_{name}" for name in _SCORES))
 
 
 def epoch_lines() -> Any:

@@ -26,21 +26,26 @@ def evaluate(
     strict: p.Strict = False,
     as_json: p.Json = False,
 ) -> None:
-    """Score a trained model: accuracy, macro-F1 and a table of the classes."""
+    """Score a trained model.
+
+    A classifier: accuracy, macro-F1 and a table of the classes. Numbers: rmse, Pearson's and
+    Spearman's correlation. A generator: loss, accuracy and perplexity of the next token.
+    """
     from kzoo.runs.data import aligned, read_dataset
-    from kzoo.runs.reader import load_trained, trained_file, trained_labels
-    from kzoo.runs.scores import score
+    from kzoo.runs.goals import CLASSES
+    from kzoo.runs.reader import load_trained, trained_facts, trained_file
 
     file = trained_file(model)
+    facts = trained_facts(file)
+    goal = facts.goal if facts.goal is not None else CLASSES
     options = p.data_options(text_column, pair_column, label_column, encoding, strict)
-    data = read_dataset(dataset, options)
+    data = read_dataset(dataset, options, goal)
     name = _choose(data, split)
     where = f"`{name}` of {data.name!r}"
-    labels = trained_labels(file)
-    if labels is not None:  # a mistake shows before TensorFlow is imported
-        aligned(data[name], labels, where)
+    if facts.labels is not None:  # a mistake shows before TensorFlow is imported
+        aligned(data[name], facts.labels, where)
     found = {"model": model, "dataset": data.name, "split": name}
-    found |= score(load_trained(file), data[name], where).to_dict()
+    found |= goal.score(load_trained(file, facts.goal), data[name], where).to_dict()
     if out is not None:
         from kzoo.files import write_text
 

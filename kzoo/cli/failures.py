@@ -80,6 +80,8 @@ def in_words_of_the_shell(message: str, of_index: bool = False) -> str:
         of_index: Whether that is `retrieval_index`, whose arguments are options of `kzoo index`.
     """
     message = message.replace("`name_or_path` ", "").replace("`out` ", "")
+    # Here the recipe says which task it is.
+    message = message.replace("give `task='classification'`", "take a recipe that ends in classes")
     if not of_index:
         return _FLAG.sub(_as_option, message)
     message = message.replace("fields={'text': 'NAME'}", "--field text=NAME")

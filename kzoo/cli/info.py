@@ -36,6 +36,7 @@ def _rows(card: dict[str, Any]) -> dict[str, Any]:
         "backbone": card["backbone"],
         "trunk": trunk,
         "adapter": card["adapter"],
+        "head": "\n".join(_head(head) for head in card["heads"]),
         "longest input": f"{card['max_tokens']} tokens" if card.get("max_tokens") else None,
         "parameters": f"{card['total_parameters']:,}{head}" if known else None,
         "trainable": f"{card['trainable_parameters']:,}{head}" if known else None,
@@ -49,7 +50,12 @@ def _rows(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _head(head: dict[str, Any]) -> str:
+    options = ", ".join(f"{key} {value}" for key, value in head.items() if key != "kind")
+    return f"{head['kind']}, {options}" if options else str(head["kind"])
+
+
 def _training(card: dict[str, Any]) -> str | None:
-    if card["task"] != "classification":
+    if card["task"] == "embedding":
         return None
     return ", ".join(f"{key} {value:g}" for key, value in card["training"].items())

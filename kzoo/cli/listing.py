@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from kzoo.cli import console
 from kzoo.cli.parameters import Json
 
+_OWN = "kzoo"
 _WIDE = 120  # columns
 _LONGEST = 40  # of an adapter's configuration in the table
 
@@ -19,15 +21,23 @@ def list_all(
         bool, typer.Option("--datasets", help="List datasets and corpora.")
     ] = False,
     methods: Annotated[bool, typer.Option("--methods", help="List adapter methods.")] = False,
+    plugins: Annotated[
+        bool,
+        typer.Option(
+            "--plugins", help="List all that is found by name, and the package it comes from."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the recipes of the zoo, or datasets, or adapter methods."""
-    if datasets and methods:
-        raise typer.BadParameter("--datasets and --methods exclude each other")
+    """List the recipes of the zoo, or datasets, adapter methods, or what packages plug in."""
+    if datasets + methods + plugins > 1:
+        raise typer.BadParameter("--datasets, --methods and --plugins exclude each other")
     if datasets:
         _datasets(as_json)
     elif methods:
         _methods(as_json)
+    elif plugins:
+        _plugins(as_json)
     else:
         _recipes(as_json)
 
@@ -62,6 +72,9 @@ def _recipes(as_json: bool) -> None:
     missing = sorted({c["install"] for c in cards if not c["installed"] and c.get("install")})
     for command in missing:
         console.show(f"Missing weights come with: {command}")
+    for kind, name, package in _registered():
+        if package != _OWN:
+            console.show(f"From {package}: {name} ({kind})")
 
 
 def _datasets(as_json: bool) -> None:
@@ -96,6 +109,29 @@ def _methods(as_json: bool) -> None:
         "Written as METHOD[option=value,...], such as lora[r=8,alpha=16]; several with | between.",
         "Values of the options: kzoo list --methods --json. What works where: kzoo methods.",
     )
+
+
+def _registered() -> Iterator[tuple[str, str, str]]:
+    """Kind, name and package of everything in a registry; imports none of the things."""
+    from kzoo.registry import registries
+
+    for registry in registries():
+        for name in registry.names():
+            yield registry.kind, name, registry.origin(name)
+
+
+def _plugins(as_json: bool) -> None:
+    found = list(_registered())
+    if as_json:
+        keys = ("kind", "name", "package")
+        return console.show_json([dict(zip(keys, row, strict=True)) for row in found])
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for kind, name, package in found:
+        grouped.setdefault((kind, package), []).append(name)
+    rows = console.table("kind", "package", "names", whole=("kind", "package"))
+    for (kind, package), names in grouped.items():
+        rows.add_row(kind, package, _plain(", ".join(names)))
+    console.show(rows, "How a package adds to these: docs/extend.md")
 
 
 def _short(text: str | None) -> str | None:

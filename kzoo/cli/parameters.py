@@ -38,12 +38,21 @@ Patience = Annotated[
     int | None, typer.Option(help="Stop when --metric did not improve for so many epochs.")
 ]
 Metric = Annotated[
-    str, typer.Option(help="val_accuracy or val_macro_f1; decides which epoch is kept.")
+    str | None,
+    typer.Option(
+        help="Decides which epoch is kept: [val_accuracy] or val_macro_f1 for classes, "
+        "[val_pearson], val_spearman or val_rmse for numbers, [val_perplexity] or val_accuracy "
+        "for texts."
+    ),
 ]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Write tensorboard/ too.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key, value in YAML; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any recipe key, such as head.dropout=0.2, value in YAML; repeatable.",
+    ),
 ]
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text. [by its name]")]
 PairColumn = Annotated[str | None, typer.Option(help="Column of the second text.")]
@@ -59,7 +68,7 @@ Resume = Annotated[
 
 
 def parse_set(pairs: list[str] | None) -> dict[str, Any]:
-    """`["warmup=0.1"]` as `{"warmup": 0.1}`.
+    """`["head.dropout=0.1"]` as `{"head.dropout": 0.1}`.
 
     Raises:
         RecipeError: No `=`, a key given twice, or a value that is not YAML.

@@ -1,4 +1,4 @@
-"""`kzoo predict`: labels for texts."""
+"""`kzoo predict`: labels, numbers or completions for texts."""
 
 from __future__ import annotations
 
@@ -23,24 +23,75 @@ def predict(
         str | None,
         typer.Option("--file", help="Texts: .txt (a line each), .jsonl, .csv, .tsv; - is stdin."),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Labels to show for each text.")] = 1,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Labels to show for each text; of a classifier. [1]")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest completion; of a generator. [50]")
+    ] = None,
     text_column: p.TextColumn = None,
     pair_column: p.PairColumn = None,
     encoding: p.Encoding = "utf-8",
     strict: p.Strict = False,
     as_json: p.Json = False,
 ) -> None:
-    """Predict the label of texts, with its probability."""
+    """Predict the label of texts with its probability, their number, or how they go on."""
     from kzoo.cli.texts import read_texts
-    from kzoo.runs.reader import load_trained, trained_file
+    from kzoo.runs.goals import CLASSES, Texts
+    from kzoo.runs.reader import goal_of_model, load_trained, trained_file
 
     path = trained_file(model)
     options = p.data_options(text_column, pair_column, None, encoding, strict)
     rows = read_texts(texts or [], file, options, sys.stdin)
-    answers = _answers(load_trained(path), rows, top)
+    loaded = load_trained(path)
+    goal = goal_of_model(loaded)
+    _check(goal is not CLASSES and top is not None, "--top", "a classifier", loaded)
+    writes = isinstance(goal, Texts)
+    _check(not writes and max_new_tokens is not None, "--max-new-tokens", "a generator", loaded)
+    if goal is CLASSES:
+        answers = _answers(loaded, rows, top or 1)
+    elif writes:
+        answers = _completions(loaded, rows, max_new_tokens or 50)
+    else:
+        numbers = loaded.decode(loaded.predict(rows, verbose=0)).tolist()
+        answers = [{"text": row, "value": n} for row, n in zip(rows, numbers, strict=True)]
     if as_json:
         return console.show_json(answers)
-    _show(answers, top)
+    if goal is CLASSES:
+        _show(answers, top or 1)
+    else:
+        _show_plain(answers, "completion" if writes else "value")
+
+
+def _check(wrong: bool, option: str, whose: str, model: Any) -> None:
+    if wrong:
+        raise typer.BadParameter(f"{option} is for {whose}; this is a {type(model).__name__}")
+
+
+def _completions(model: Any, rows: list[Any], most: int) -> list[dict[str, Any]]:
+    if not isinstance(rows[0], str):
+        raise typer.BadParameter(
+            "pairs of texts were read, and completions are asked for: name the column of the "
+            "prompts with --text-column"
+        )
+    found = model.generate(rows, max_new_tokens=most)
+    return [{"text": row, "completion": text} for row, text in zip(rows, found, strict=True)]
+
+
+def _show_plain(answers: list[dict[str, Any]], key: str) -> None:
+    from rich.text import Text
+
+    rows = console.table(key, "text", right=("value",))
+    for answer in answers:
+        value = answer[key]
+        shown = f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
+        rows.add_row(Text(shown), Text(_short(answer["text"])))
+    console.show(rows)
+
+
+def _short(row: Any) -> str:
+    text = " ".join((row if isinstance(row, str) else " | ".join(row)).split())
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def _answers(model: Any, rows: list[Any], top: int) -> list[dict[str, Any]]:
@@ -61,9 +112,7 @@ def _show(answers: list[dict[str, Any]], top: int) -> None:
 
     rows = console.table("label", "probability", "text", right=("probability",))
     for answer in answers:
-        text = answer["text"] if isinstance(answer["text"], str) else " | ".join(answer["text"])
-        text = " ".join(text.split())
-        shown = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+        shown = _short(answer["text"])
         for number, item in enumerate(answer.get("top", [answer])):
             cells = (str(item["label"]), console.percent(item["probability"]))
             rows.add_row(Text(cells[0]), cells[1], Text("" if number else shown))

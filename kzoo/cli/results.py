@@ -6,13 +6,17 @@ from typing import Any
 
 from kzoo.cli import console
 
+_NAMES = {"macro_f1": "macro-F1"}
+_ABOUT = ("model", "dataset", "split", "rows")  # keys that are no scores
+
 
 def show_report(report: dict[str, Any], out: Any) -> None:
     """The end of a run on the screen."""
-    numbers = ("rows", "loss", "accuracy", "macro-F1")
-    rows = console.table("split", *numbers, right=numbers)
+    keys = list(next(iter(report["scores"].values())))
+    numbers = [_NAMES.get(key, key) for key in keys]
+    rows = console.table("split", *numbers, right=tuple(numbers))
     for name, found in report["scores"].items():
-        rows.add_row(name, *_cells(found))
+        rows.add_row(name, *(_cell(key, found[key]) for key in keys))
     parameters, seconds = report["parameters"], report["seconds"]["epochs"]
     best = f"epoch {report['best_epoch']} of {report['epochs']}"
     why = f"best {report['metric']}" if report["metric"] else "the last"
@@ -26,7 +30,12 @@ def show_report(report: dict[str, Any], out: Any) -> None:
 
 
 def show_scores(found: dict[str, Any], title: str) -> None:
-    """Accuracy, macro-F1 and the classes one by one."""
+    """The scores in a line; of a classifier also the classes one by one."""
+    if "per_class" not in found:
+        scores = {key: value for key, value in found.items() if key not in _ABOUT}
+        line = ", ".join(f"{_NAMES.get(key, key)} {_cell(key, v)}" for key, v in scores.items())
+        console.show(title, f"{line}, {found['rows']} rows")
+        return
     numbers = ("rows", "precision", "recall", "F1")
     rows = console.table("class", *numbers, right=numbers, title=title)
     for item in found["per_class"]:
@@ -62,9 +71,12 @@ def show_comparison(found: dict[str, Any]) -> None:
     )
 
 
-def _cells(found: dict[str, Any]) -> tuple[str, ...]:
-    scores = (console.percent(found[key]) for key in ("accuracy", "macro_f1"))
-    return (console.count(found["rows"]), f"{found['loss']:.4f}", *scores)
+def _cell(key: str, value: Any) -> str:
+    if key == "rows":
+        return console.count(value)
+    if key in ("accuracy", "macro_f1"):
+        return console.percent(value)
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _text(value: str) -> Any:

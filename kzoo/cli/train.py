@@ -23,7 +23,7 @@ def train(
     jit: p.Jit = "auto",
     take: p.Take = None,
     patience: p.Patience = None,
-    metric: p.Metric = "val_accuracy",
+    metric: p.Metric = None,
     tensorboard: p.Tensorboard = False,
     override: p.Set = None,
     text_column: p.TextColumn = None,
@@ -36,8 +36,10 @@ def train(
 ) -> None:
     """Train a recipe on a dataset and write a run folder.
 
-    The folder holds the configuration, seed, environment, metrics of every epoch, curves, the best
-    model, its adapter, and a report. An interrupted run goes on with --resume.
+    A classifier learns labels, a recipe that ends in numbers (head regress) numeric labels, and a
+    generator the texts themselves or, of two columns, the second after the first. The folder holds
+    the configuration, seed, environment, metrics of every epoch, curves, the best model, its
+    adapters, and a report. An interrupted run goes on with --resume.
     """
     from kzoo import runs
     from kzoo.cli.results import show_report

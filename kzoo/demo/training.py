@@ -73,7 +73,7 @@ def distil(teacher: Any, student: Any, data: Dataset, settings: Settings, consol
         SoftTargetKL(settings.temperature),
         student_loss_weight=settings.student_loss_weight,
     )
-    training = student.spec.training
+    training = student.training_settings
     distiller.compile(
         keras.optimizers.Adam(training.learning_rate, global_clipnorm=training.clip_norm),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

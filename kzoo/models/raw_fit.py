@@ -56,6 +56,13 @@ class Feed:
         )
 
 
+class _Request:
+    """What `compile` was asked for, where Keras does not find its metrics and report them twice."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self.arguments = arguments
+
+
 class RawFit:
     """Raw columns in, `keras.Model`'s methods; stands in front of `keras.Model` in the MRO.
 
@@ -69,7 +76,7 @@ class RawFit:
     optimizer: Any
     jit_compile: bool
     trainable_variables: list[Any]
-    _compile_request: dict[str, Any] | None = None
+    _compile_request: _Request | None = None
     _recipe_schedule = False
     _compiled_for: Any = None
 
@@ -243,8 +250,12 @@ class RawFit:
             else:
                 own_weights[name] = weights
         if all(value is None for value in own_weights.values()):
-            return inputs, self.arrange(labels)
-        return inputs, self.arrange(labels), self.arrange(own_weights)
+            return inputs, _without_lists(self.arrange(labels))
+        return (
+            inputs,
+            _without_lists(self.arrange(labels)),
+            _without_lists(self.arrange(own_weights)),
+        )
 
     # --- Streams -------------------------------------------------------------------------------
 
@@ -361,16 +372,18 @@ class RawFit:
         Raises:
             InputError: An output has neither a head with a loss nor a loss of yours.
         """
-        self._compile_request = {
-            "optimizer": optimizer,
-            "loss": loss,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-            "loss_weights": loss_weights,
-            "jit_compile": jit_compile,
-            "learning_rate": learning_rate,
-            **kwargs,
-        }
+        self._compile_request = _Request(
+            {
+                "optimizer": optimizer,
+                "loss": loss,
+                "metrics": metrics,
+                "weighted_metrics": weighted_metrics,
+                "loss_weights": loss_weights,
+                "jit_compile": jit_compile,
+                "learning_rate": learning_rate,
+                **kwargs,
+            }
+        )
         self._recipe_schedule = optimizer is None
         if optimizer is None:
             optimizer = default_optimizer(self.training_settings, learning_rate)
@@ -444,9 +457,9 @@ class RawFit:
         renew_optimizer(self)  # a head that was resized has other variables
         if self._facts_of_heads() == self._compiled_for:
             return
-        schedule, request = self._recipe_schedule, dict(self._compile_request)
+        schedule, request = self._recipe_schedule, self._compile_request
         made = [name for name in FUNCTIONS if getattr(self, f"{name}_function", None) is not None]
-        self.compile(**{**request, "optimizer": self.optimizer, "learning_rate": None})
+        self.compile(**{**request.arguments, "optimizer": self.optimizer, "learning_rate": None})
         self._compile_request, self._recipe_schedule = request, schedule
         for name in made:  # a running `fit` does not ask for its function again
             getattr(self, f"make_{name}_function")(force=True)
@@ -819,6 +832,15 @@ def stream_labels(x: Any, reads: Mapping[str, Read], outputs: Sequence[str]) -> 
         raise InputError("`x` is empty. At least one text of each class is needed.")
     columns = {name: np.concatenate(own) for name, own in found.items()}
     return {name: label_column(own, len(own), name) for name, own in columns.items()}
+
+
+def _without_lists(values: Any) -> Any:
+    """Lists as tuples: tf.data takes a list for one tensor."""
+    if isinstance(values, Mapping):
+        return {key: _without_lists(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return tuple(_without_lists(value) for value in values)
+    return values
 
 
 def _labelled(named: set[str], reads: Mapping[str, Read], output: str) -> bool:

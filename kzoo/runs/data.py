@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from kzoo.datasets import Dataset, Split, load
+from kzoo.datasets import list as list_datasets
 from kzoo.errors import InputError
+from kzoo.runs.goals import CLASSES, Goal
 from kzoo.runs.options import DataOptions
 
 Say = Callable[[str], None]
@@ -19,16 +21,29 @@ _VALIDATION = 0.1
 _SHOWN = 5
 
 
-def read_dataset(name_or_path: str | Path | Dataset, options: DataOptions) -> Dataset:
+def read_dataset(
+    name_or_path: str | Path | Dataset, options: DataOptions, goal: Goal = CLASSES
+) -> Dataset:
     """A dataset by name or path, or the one that is passed.
+
+    Args:
+        name_or_path: Name, path or dataset.
+        options: How it is read.
+        goal: What is to be learned from it.
 
     Raises:
         DatasetError: See `kzoo.datasets.load`.
-        InputError: It has scores, or no labels, where classes are needed.
+        InputError: It holds no such labels, such as scores where classes are needed.
     """
+    if options.label_column is not None and not goal.labelled:
+        raise InputError(
+            f"`label_column` {options.label_column!r}: a recipe that learns {goal.what} reads no "
+            "labels. Leave it out, or name the completions with `pair_column`."
+        )
     if isinstance(name_or_path, Dataset):
         dataset = name_or_path
     else:
+        made = {entry.name for entry in list_datasets()}
         dataset = load(
             name_or_path,
             text_column=options.text_column,
@@ -36,15 +51,15 @@ def read_dataset(name_or_path: str | Path | Dataset, options: DataOptions) -> Da
             label_column=options.label_column,
             encoding=options.encoding,
             strict=options.strict,
+            # A data set that is made, not read, has nothing to choose; `check` says if it fits.
+            **({} if str(name_or_path) in made else goal.load_options()),
         )
-    if dataset.label_names is None:
-        scores = any(split.is_regression for split in dataset.splits.values())
-        what = "numbers on a scale" if scores else "no labels"
-        raise InputError(f"dataset {dataset.name!r} has {what}; classes are needed.")
-    return dataset
+    return goal.check(dataset)
 
 
-def training_data(dataset: Dataset, take: int | None, seed: int, say: Say) -> Dataset:
+def training_data(
+    dataset: Dataset, take: int | None, seed: int, say: Say, goal: Goal = CLASSES
+) -> Dataset:
     """The dataset as it is trained on.
 
     Args:
@@ -52,13 +67,14 @@ def training_data(dataset: Dataset, take: int | None, seed: int, say: Say) -> Da
         take: Rows of `train` to keep, every class in proportion. Default: all.
         seed: Decides which rows are taken, and which become the validation split.
         say: Told in one line what was decided.
+        goal: What is learned.
 
     Returns:
-        A dataset with `train`, and a labelled `validation` unless there are too few rows.
+        A dataset with `train`, and a `validation` of the same kind unless there are too few rows.
 
     Raises:
         DatasetError: No `train` split, or fewer rows than `take`.
-        InputError: One class only.
+        InputError: One class or number only.
     """
     train = dataset["train"]
     if take is not None:
@@ -67,11 +83,11 @@ def training_data(dataset: Dataset, take: int | None, seed: int, say: Say) -> Da
         train = train.take(take, seed=seed)
     splits = {**dataset.splits, "train": train}
     for name in [n for n, split in splits.items() if split.labels is None]:
-        if name != "train":
+        if name != "train" and goal.labelled:
             say(f"`{name}` of {dataset.name!r} has no labels and is not used.")
             del splits[name]
     dataset = replace(dataset, splits=splits)
-    _check_classes(dataset)
+    goal.check_train(dataset)
     if "validation" in dataset:
         return dataset
     if len(train) < 10:
@@ -82,23 +98,10 @@ def training_data(dataset: Dataset, take: int | None, seed: int, say: Say) -> Da
     dataset = dataset.with_validation(_VALIDATION, seed)
     say(
         f"no validation split: {len(dataset['validation'])} of {len(train)} training rows (10 %, "
-        f"classes in proportion, seed {seed}) are set aside"
+        f"{goal.shares}, seed {seed}) are set aside"
     )
-    _check_classes(dataset)
+    goal.check_train(dataset)
     return dataset
-
-
-def _check_classes(dataset: Dataset) -> None:
-    train = dataset["train"]
-    if train.labels is None:
-        raise InputError(f"`train` of {dataset.name!r} has no labels.")
-    present = np.unique(train.labels)
-    if len(present) < 2:
-        only = (dataset.label_names or [])[int(present[0])]
-        raise InputError(
-            f"dataset {dataset.name!r} has one class only: {only!r} in all {len(train)} training "
-            "rows. A classifier needs at least two."
-        )
 
 
 def aligned(split: Split, labels: Sequence[str], where: str) -> Split:

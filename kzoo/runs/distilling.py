@@ -11,6 +11,7 @@ from kzoo.datasets import Dataset
 from kzoo.errors import InputError
 from kzoo.runs.data import Say
 from kzoo.runs.errors import RunError
+from kzoo.runs.goals import CLASSES
 from kzoo.runs.options import JIT, TrainOptions
 from kzoo.runs.plan import Plan, make_plan, stored_options
 from kzoo.runs.reader import load_trained, trained_file, trained_labels
@@ -85,10 +86,15 @@ def distill(
         },
     }
     labels = trained_labels(teacher_file)
+    # Where the file does not say it, as adapters have different ones, the loaded teacher does.
+    master = load_trained(teacher, CLASSES) if labels is None else None
+    if master is not None:
+        labels = master.labels
     if labels is None:
         raise InputError(f"The teacher in {str(teacher)!r} has no label names; train it on names.")
     plan = make_plan("distill", student, dataset, out, options, say, labels, more)
-    master = load_trained(teacher)
+    if master is None:
+        master = load_trained(teacher, CLASSES)
 
     def build() -> Trainee:
         return _pair(master, plan, settings)

@@ -8,9 +8,9 @@ from typing import Any
 
 from kzoo.files import write_text
 from kzoo.runs import curves, metrics_log
+from kzoo.runs.adapters import save_adapters
 from kzoo.runs.plan import Plan
 from kzoo.runs.recording import Recorder
-from kzoo.runs.scores import score
 
 _TRAIN_ROWS = 2000  # enough to see overfitting
 
@@ -31,12 +31,11 @@ def finish(plan: Plan, recorder: Recorder, seconds: float) -> tuple[Any, dict[st
     folder = plan.folder
     model = kzoo.load(folder.model)
     rows = metrics_log.read(folder.metrics)
-    scores = {name: score(model, split) for name, split in _scored(plan).items()}
+    scores = {name: plan.goal.score(model, split) for name, split in _scored(plan).items()}
     title = f"{plan.recipe.name} on {plan.dataset.name}"
     if not curves.draw(rows, folder.curves, title):
         plan.say('no curves.png: matplotlib is missing: pip install "kzoo[demo]"')
-    if model.adapters.active:
-        model.adapters.save(model.adapters.active[0], folder.adapter)
+    save_adapters(model, folder)
     shown = final_split(plan)
     report = {
         "kind": plan.kind,
@@ -45,12 +44,11 @@ def finish(plan: Plan, recorder: Recorder, seconds: float) -> tuple[Any, dict[st
         "seed": plan.recipe.seed,
         "epochs": rows[-1]["epoch"] if rows else 0,
         "best_epoch": recorder.best.epoch,
-        "metric": plan.options.metric if plan.validation is not None else None,
+        "metric": plan.metric if plan.validation is not None else None,
         "stopped_early": recorder.stopped_early,
         "scores": {name: found.summary() for name, found in scores.items()},
         "scored_split": shown,
-        "per_class": scores[shown].per_class(),
-        "confusion": scores[shown].to_dict()["confusion"],
+        **scores[shown].details(),
         "parameters": parameters(model),
         "model_bytes": folder.model.stat().st_size,
         "seconds": {

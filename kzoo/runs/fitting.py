@@ -65,7 +65,7 @@ def begin(plan: Plan, restored: bool) -> None:
     write_text(plan.folder.config, header)
     write_text(plan.folder.environment, json.dumps(environment(), indent=2) + "\n")
     facts = {} if restored else {"epochs_done": 0}
-    epochs = plan.recipe.training.epochs
+    epochs = plan.training.epochs
     plan.folder.set_status("running", kind=plan.kind, epochs=epochs, **facts)
 
 
@@ -81,8 +81,8 @@ def fit(plan: Plan, trainee: Trainee, callbacks: Sequence[Any], restored: bool) 
     Returns:
         The callback that kept the folder; it knows the best epoch.
     """
-    training = plan.recipe.training
-    best = BestEpoch(plan.options.metric, plan.options.patience)
+    training = plan.training
+    best = BestEpoch(plan.metric, plan.options.patience, plan.direction)
     done = _replay(plan, trainee, best) if restored else 0
     recorder = Recorder(plan.folder, trainee.product, best, training.learning_rate, training.epochs)
     if done >= training.epochs or best.exhausted:
@@ -96,7 +96,7 @@ def fit(plan: Plan, trainee: Trainee, callbacks: Sequence[Any], restored: bool) 
         initial_epoch=done,
         validation_data=plan.validation,
         verbose=0,
-        callbacks=[*_schedule(plan, trainee), recorder, *_tensorboard(plan), *callbacks],
+        callbacks=[recorder, *_tensorboard(plan), *callbacks],
     )
     return recorder
 
@@ -109,15 +109,6 @@ def _replay(plan: Plan, trainee: Trainee, best: BestEpoch) -> int:
     if best.epoch == done:  # a crash may have come between checkpoint and best model
         save_for_use(trainee.product, plan.folder.model)
     return done
-
-
-def _schedule(plan: Plan, trainee: Trainee) -> list[Any]:
-    """A classifier brings the recipe's schedule itself; a Distiller does not."""
-    if trainee.fitted is trainee.product:
-        return []
-    from kzoo.training.schedule import WarmupLinearDecay
-
-    return [WarmupLinearDecay(plan.recipe.training.warmup)]
 
 
 def _tensorboard(plan: Plan) -> list[Any]:

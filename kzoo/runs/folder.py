@@ -30,6 +30,7 @@ class RunFolder:
         self.model = self.path / "model.keras"
         self.last = self.path / "last.keras"
         self.adapter = self.path / "adapter"
+        self.adapters = self.path / "adapters"
         self.report = self.path / "report.json"
         self.tensorboard = self.path / "tensorboard"
         self.status_file = self.path / "run.json"

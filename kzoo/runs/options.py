@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from kzoo.runs.errors import RunError
+from kzoo.runs.goals import GOALS, METRICS
+from kzoo.zoo.recipe import SHORTCUTS
 
-METRICS = ("val_accuracy", "val_macro_f1")
 JIT = {"auto": "auto", "on": True, "off": False}
+_SHORT_FOR = {path: key for key, path in SHORTCUTS.items()}
 _RECIPE_KEYS = ("epochs", "batch_size", "learning_rate", "adapter", "max_tokens", "seed")
 
 
@@ -43,11 +45,14 @@ class TrainOptions:
         adapter: Such as `lora[r=8]`; `none` for no adapter.
         max_tokens: Longest input.
         seed: Decides initial values, data order, dropout and the validation rows.
-        overrides: Further recipe keys; `training.warmup` and `warmup` are the same.
+        overrides: Further recipe keys, with dots or as shortcuts: `training.warmup` and `warmup`
+            are the same.
         jit: XLA: `auto`, `on` or `off`.
         take: Train on so many rows, every class in proportion. Default: all.
         patience: Stop when `metric` did not improve for so many epochs. Default: never.
-        metric: `val_accuracy` or `val_macro_f1`; the best epoch by it becomes `model.keras`.
+        metric: The best epoch by it becomes `model.keras`. Default: `val_accuracy` (or
+            `val_macro_f1`) for classes, `val_pearson` (`val_spearman`, `val_rmse`) for numbers,
+            `val_perplexity` (`val_accuracy`, of tokens) for texts.
         tensorboard: Write `tensorboard/` too.
         data: How the dataset is read.
         overwrite: Replace an existing run folder.
@@ -64,7 +69,7 @@ class TrainOptions:
     jit: Literal["auto", "on", "off"] = "auto"
     take: int | None = None
     patience: int | None = None
-    metric: str = "val_accuracy"
+    metric: str | None = None
     tensorboard: bool = False
     data: DataOptions = DataOptions()
     overwrite: bool = False
@@ -73,8 +78,9 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.jit not in JIT:
             raise RunError(f"`jit` must be auto, on or off. Received: {self.jit!r}")
-        if self.metric not in METRICS:
-            raise RunError(f"`metric` must be {' or '.join(METRICS)}. Received: {self.metric!r}")
+        if self.metric not in (None, *METRICS):
+            known = "; ".join(f"{' or '.join(goal.metrics)} for {goal.what}" for goal in GOALS)
+            raise RunError(f"`metric` must be {known}. Received: {self.metric!r}")
         for name in ("take", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -92,8 +98,7 @@ class TrainOptions:
         if given.get("adapter") == "none":
             given["adapter"] = None
         for key, value in self.overrides.items():
-            outer, _, inner = key.partition(".")
-            flat = inner if outer in ("training", "head") and inner else key
+            flat = _SHORT_FOR.get(key, key)
             if flat in given:
                 raise RunError(f"`{flat}` was given twice. Give it once.")
             given[flat] = value

@@ -14,7 +14,9 @@ from kzoo.errors import RecipeError
 from kzoo.runs.data import Say, aligned, facts, read_dataset, training_data
 from kzoo.runs.errors import RunError
 from kzoo.runs.folder import RunFolder
+from kzoo.runs.goals import CLASSES, Direction, Goal, goal_of
 from kzoo.runs.options import TrainOptions
+from kzoo.training.settings import Training
 from kzoo.zoo.catalogue import find_recipe
 from kzoo.zoo.recipe import Recipe, merged, read_yaml
 
@@ -30,7 +32,8 @@ class Plan:
     Args:
         kind: `train` or `distill`.
         folder: Where it is written.
-        recipe: With all overrides and the labels.
+        goal: What is learned.
+        recipe: With all overrides, and the labels where it learns classes.
         dataset: `train`, perhaps `validation` and `test`; class ids as the recipe's labels count.
         options: As asked for, on top of those of the run that is resumed.
         config: For `config.yaml`.
@@ -39,6 +42,7 @@ class Plan:
 
     kind: str
     folder: RunFolder
+    goal: Goal
     recipe: Recipe
     dataset: Dataset
     options: TrainOptions
@@ -46,9 +50,33 @@ class Plan:
     say: Say
 
     @property
+    def training(self) -> Training:
+        """The recipe's defaults of `fit`.
+
+        Raises:
+            RecipeError: Its training section is of a kind that says no such defaults.
+        """
+        if not isinstance(self.recipe.training, Training):
+            raise RecipeError(
+                f"recipe `{self.recipe.name}`: `training` of kind {self.recipe.training.kind!r} "
+                "says no epochs, batch size and learning rate; a run needs them."
+            )
+        return self.recipe.training
+
+    @property
+    def direction(self) -> Direction:
+        """Which direction of the metric is better."""
+        return self.goal.metrics[self.metric]
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides which epoch is kept."""
+        return self.goal.metric(self.options.metric)
+
+    @property
     def steps(self) -> int:
         """Steps in an epoch."""
-        return -(-len(self.dataset["train"]) // self.recipe.training.batch_size)
+        return -(-len(self.dataset["train"]) // self.training.batch_size)
 
     @property
     def validation(self) -> Any:
@@ -92,25 +120,18 @@ def make_plan(
     folder = RunFolder(out)
     folder.check_writable(options.overwrite, options.resume)
     resolved = merged(find_recipe(recipe), options.recipe_overrides())
-    if resolved.task != "classification":
+    goal = goal_of(resolved)
+    if kind == "distill" and goal is not CLASSES:
         raise RecipeError(
-            f"recipe `{resolved.name}` makes embeddings and has no classes to learn; "
-            "`kzoo list` shows the recipes for classification."
+            f"recipe `{resolved.name}` learns {goal.what}; this command distils classifiers. In "
+            f"Python: kzoo.Distiller(teacher, kzoo.load({resolved.name!r}), losses)."
         )
-    read = read_dataset(dataset, options.data)
+    options = replace(options, metric=goal.metric(options.metric))
+    read = read_dataset(dataset, options.data, goal)
     said: list[str] = []  # told when nothing can be wrong any more
-    ready = training_data(read, options.take, resolved.seed, said.append)
-    labels = list(labels or resolved.labels or ready.label_names or ())
-    if resolved.num_classes not in (None, len(labels)):
-        raise RecipeError(
-            f"recipe `{resolved.name}` has `num_classes` {resolved.num_classes}, but there are "
-            f"{len(labels)} classes: {', '.join(labels[:5])}{', ...' if len(labels) > 5 else ''}."
-        )
-    resolved = merged(resolved, {"labels": labels})
-    splits = {
-        name: aligned(split, labels, f"`{name}` of {ready.name!r}") for name, split in ready.items()
-    }
-    ready = replace(ready, splits=splits, label_names=labels)
+    ready = training_data(read, options.take, resolved.seed, said.append, goal)
+    if goal is CLASSES:
+        resolved, ready = _with_classes(resolved, ready, labels)
     config = {
         "kind": kind,
         "recipe_from": str(recipe),
@@ -125,7 +146,27 @@ def make_plan(
         _check_same(read_yaml(folder.config), yaml.safe_load(yaml.safe_dump(config)))
     for line in said:
         say(line)
-    return Plan(kind, folder, resolved, ready, options, config, say)
+    return Plan(kind, folder, goal, resolved, ready, options, config, say)
+
+
+def _with_classes(
+    recipe: Recipe, dataset: Dataset, labels: Sequence[str] | None
+) -> tuple[Recipe, Dataset]:
+    """The recipe with the classes, and the dataset with its ids counted as the recipe does."""
+    (head,) = recipe.every_head
+    options = recipe.every_head[head].options
+    found = list(labels or options.get("labels") or dataset.label_names or ())
+    if options.get("num_classes") not in (None, len(found)):
+        raise RecipeError(
+            f"recipe `{recipe.name}` has `num_classes` {options['num_classes']}, but there are "
+            f"{len(found)} classes: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}."
+        )
+    key = "labels" if recipe.head is not None else f"heads.{head}.labels"
+    splits = {
+        name: aligned(split, found, f"`{name}` of {dataset.name!r}")
+        for name, split in dataset.items()
+    }
+    return merged(recipe, {key: found}), replace(dataset, splits=splits, label_names=found)
 
 
 def stored_options(options: TrainOptions, out: str | Path) -> TrainOptions:

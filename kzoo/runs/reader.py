@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kzoo.errors import RecipeError
 from kzoo.runs import metrics_log
+from kzoo.runs.adapters import load_adapters
 from kzoo.runs.errors import RunError
 from kzoo.runs.folder import RunFolder, read_json
+from kzoo.runs.goals import CLASSES, GOALS, Goal, goal_of_kind
 
 
 class Run:
@@ -56,6 +59,10 @@ class Run:
     def load(self) -> Any:
         """The best model."""
         return load_trained(self.path)
+
+    def load_adapters(self, model: Any) -> None:
+        """Adds the run's adapters to another model on the same trunk, acting as they did."""
+        load_adapters(self.path, model)
 
 
 def open_run(path: str | Path) -> Run:
@@ -106,8 +113,22 @@ def trained_file(run_or_model: str | Path) -> Path:
     )
 
 
-def trained_labels(file: Path) -> list[str] | None:
-    """The label names in a `.keras` file, in the order of the outputs; imports no TensorFlow.
+@dataclass(frozen=True)
+class TrainedFacts:
+    """What a `.keras` file says about its head, without its weights.
+
+    Args:
+        goal: What the model has learned; None where it ends otherwise, or in several heads.
+        labels: The classes in the order of the outputs; None where there are none, or where
+            adapters have different ones.
+    """
+
+    goal: Goal | None
+    labels: list[str] | None
+
+
+def trained_facts(file: Path) -> TrainedFacts:
+    """Reads the configuration in a `.keras` file; imports no TensorFlow.
 
     Raises:
         RunError: The file is damaged.
@@ -117,20 +138,49 @@ def trained_labels(file: Path) -> list[str] | None:
             config = json.loads(archive.read("config.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(f"{str(file)!r} is damaged: it is no complete .keras file.") from error
-    spec = config.get("config", {}).get("spec") or {}
-    return spec.get("labels")
+    layers = config.get("config", {}).get("graph", {}).get("layers", [])
+    heads = [layer for layer in layers if "answers" in layer.get("config", {})]
+    if len(heads) != 1:
+        return TrainedFacts(None, None)
+    goal = goal_of_kind(heads[0]["class_name"])
+    answers = heads[0]["config"]["answers"].values()
+    lists = [facts["labels"] for facts in answers if facts.get("labels") is not None]
+    alike = bool(lists) and all(labels == lists[0] for labels in lists)
+    return TrainedFacts(goal, list(lists[0]) if alike else None)
 
 
-def load_trained(run_or_model: str | Path) -> Any:
-    """The classifier of a run folder or a `.keras` file.
+def trained_labels(file: Path) -> list[str] | None:
+    """The label names in a `.keras` file, in the order of the outputs; imports no TensorFlow.
 
     Raises:
-        RunError: There is none, or it is no trained classifier.
+        RunError: The file is damaged.
+    """
+    return trained_facts(file).labels
+
+
+def load_trained(run_or_model: str | Path, goal: Goal | None = None) -> Any:
+    """The model of a run folder or a `.keras` file.
+
+    Args:
+        run_or_model: Run folder or file.
+        goal: What it must have learned. Default: any of the goals of runs.
+
+    Raises:
+        RunError: There is none, or it has learned something else, or nothing.
     """
     file = trained_file(run_or_model)
     import kzoo
 
     model = kzoo.load(file)
-    if getattr(model, "num_classes", None) is None:
-        raise RunError(f"{str(file)!r} holds a {type(model).__name__}, not a trained classifier.")
+    found = goal_of_model(model)
+    wanted = (goal,) if goal is not None else GOALS
+    if found not in wanted or any(head.is_open for head in model.heads.values()):
+        what = "classifier" if goal is CLASSES else "model of " + ", ".join(g.what for g in wanted)
+        raise RunError(f"{str(file)!r} holds a {type(model).__name__}, not a trained {what}.")
     return model
+
+
+def goal_of_model(model: Any) -> Goal | None:
+    """What a model learns; None where it ends in several heads or in none that runs know."""
+    heads = list(getattr(model, "heads", {}).values())
+    return goal_of_kind(heads[0].kind) if len(heads) == 1 else None

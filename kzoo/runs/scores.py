@@ -1,22 +1,41 @@
-"""How well a classifier does on labelled rows."""
+"""How well a model does on rows."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.datasets import Split
 from kzoo.errors import InputError
-from kzoo.metrics import accuracy, confusion_matrix, macro_f1
+from kzoo.metrics import accuracy, confusion_matrix, macro_f1, pearson, spearman
 from kzoo.runs.data import aligned
+
+
+class Scored(Protocol):
+    """What scores of every kind have."""
+
+    @property
+    def rows(self) -> int:
+        """Rows scored."""
+
+    def summary(self) -> dict[str, Any]:
+        """`rows` and single numbers, JSON-ready; None where one cannot be computed."""
+
+    def details(self) -> dict[str, Any]:
+        """What else there is to tell, JSON-ready."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one model on one split.
+    """Scores of one classifier on one split.
 
     Args:
         rows: Rows scored.
@@ -61,13 +80,44 @@ class Scores:
             for i, label in enumerate(self.labels)
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, JSON-ready."""
+    def details(self) -> dict[str, Any]:
+        """per_class and confusion, JSON-ready."""
         return {
-            **self.summary(),
             "per_class": self.per_class(),
             "confusion": {"labels": self.labels, "matrix": self.confusion.tolist()},
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
+        return {**self.summary(), **self.details()}
+
+
+@dataclass(frozen=True)
+class PlainScores:
+    """Scores that are single numbers.
+
+    Args:
+        rows: Rows scored.
+        values: Name -> number.
+    """
+
+    rows: int
+    values: Mapping[str, float]
+
+    def summary(self) -> dict[str, Any]:
+        """See `Scored`."""
+        known = {
+            name: value if math.isfinite(value) else None for name, value in self.values.items()
+        }
+        return {"rows": self.rows, **known}
+
+    def details(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as `summary`."""
+        return self.summary()
 
 
 def score(model: Any, split: Split, where: str = "the dataset") -> Scores:
@@ -97,6 +147,58 @@ def score(model: Any, split: Split, where: str = "the dataset") -> Scores:
         macro_f1=macro_f1(true, answers),
         labels=labels,
         confusion=confusion_matrix(true, answers, len(labels)),
+    )
+
+
+def score_numbers(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
+    """Scores a model that ends in `kzoo.heads.Regress`.
+
+    Args:
+        model: Trained.
+        split: Rows with a number each.
+        where: What the rows are, for errors.
+
+    Returns:
+        rmse, in the units of the numbers; pearson and spearman, from -1 to 1 (of two rows or more).
+
+    Raises:
+        InputError: No rows, or no numbers.
+    """
+    if len(split) == 0 or split.labels is None or not split.is_regression:
+        raise InputError(f"{where} has no rows with numbers; they are needed to score the model.")
+    true = split.labels.astype("float64")
+    answers = np.asarray(model.decode(model.predict(split.inputs, verbose=0)), "float64")
+    several = len(true) > 1
+    return PlainScores(
+        len(true),
+        {
+            "rmse": float(np.sqrt(np.mean((answers - true) ** 2))),
+            "pearson": pearson(true, answers) if several else math.nan,
+            "spearman": spearman(true, answers) if several else math.nan,
+        },
+    )
+
+
+def score_texts(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
+    """Scores a model that predicts the next token.
+
+    Args:
+        model: Trained.
+        split: Texts, or pairs of which the second text is predicted.
+        where: What the rows are, for errors.
+
+    Returns:
+        loss (mean cross-entropy of a token, in nats), accuracy (share of right tokens) and
+        perplexity.
+
+    Raises:
+        InputError: No rows.
+    """
+    if len(split) == 0:
+        raise InputError(f"{where} has no rows to score.")
+    found = model.evaluate(split.inputs, verbose=0, return_dict=True)
+    return PlainScores(
+        len(split), {name: float(found[name]) for name in ("loss", "accuracy", "perplexity")}
     )
 
 

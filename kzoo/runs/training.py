@@ -33,8 +33,8 @@ def train(
     """Trains a recipe on a dataset into a run folder.
 
     The folder holds `config.yaml`, `environment.json`, `metrics.jsonl`, `curves.png`,
-    `model.keras` (the best epoch by `options.metric`, else the last), `adapter/`, `report.json`
-    and `run.json` with the status.
+    `model.keras` (the best epoch by `options.metric`, else the last), `adapter/` (or `adapters/`
+    with a folder each, where several act together), `report.json` and `run.json` with the status.
 
     Args:
         recipe: Zoo name or recipe file.
@@ -114,7 +114,7 @@ def carry_out(
 
 def _kept(plan: Plan) -> str:
     done = plan.folder.status().get("epochs_done", 0)
-    epochs = plan.recipe.training.epochs
+    epochs = plan.training.epochs
     where = str(plan.folder.path)
     if not plan.folder.last.is_file():
         return f"interrupted in the first epoch; {where!r} holds the configuration only"

@@ -13,6 +13,8 @@ from kzoo.backbones.dims import Dims
 from kzoo.backbones.source import CONFIGS, find_source
 from kzoo.errors import RecipeError, did_you_mean
 from kzoo.zoo.recipe import Recipe, parse_recipe, read_yaml
+from kzoo.zoo.sections.named import NamedAdapters
+from kzoo.zoo.sections.pretrained import PretrainedTrunk
 
 
 def list_recipes() -> list[str]:
@@ -69,24 +71,26 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         name, task, summary, backbone, adapter, license, source, revision, sha256, lineage,
         installed, training, and by arithmetic: total_parameters and trainable_parameters (both
         without the head), head_parameters_per_class, cut_layers. Counts are None for a backbone
-        that is only a path or a handle.
+        that is only a path or a handle, and for kinds of sections of other packages.
     """
     recipe = find_recipe(name_or_path)
     trunk_section: Any = recipe.trunk
-    source = find_source(trunk_section.source)
+    # Kinds of other packages say what they build, not what it is made of.
+    pretrained = isinstance(trunk_section, PretrainedTrunk)
+    source = find_source(trunk_section.source) if pretrained else trunk_section.kind
     heads = [head.model_dump() for head in recipe.every_head.values()]
     card: dict[str, Any] = {
         "name": recipe.name,
         "task": recipe.task,
         "summary": recipe.summary,
-        "backbone": trunk_section.source,
-        "layers": trunk_section.layers,
-        "trunk": "frozen" if trunk_section.frozen else "trainable",
+        "backbone": trunk_section.source if pretrained else trunk_section.kind,
+        "layers": trunk_section.layers if pretrained else None,
+        "trunk": "frozen" if getattr(trunk_section, "frozen", True) else "trainable",
         "adapter": _acting(recipe),
         "heads": heads,
         "training": recipe.training.model_dump(exclude={"kind"}),
         "license": None,
-        "source": trunk_section.source,
+        "source": trunk_section.source if pretrained else trunk_section.kind,
         "revision": None,
         "sha256": {},
         "lineage": recipe.lineage,
@@ -114,8 +118,10 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         "installed": str(folder) if folder else None,
         "install": source.package.install if source.package else None,
         "max_tokens": trunk_section.max_tokens or source.max_tokens,
-        "total_parameters": trunk + adapter,
-        "trainable_parameters": adapter + (trunk - unused if not trunk_section.frozen else 0),
+        "total_parameters": None if adapter is None else trunk + adapter,
+        "trainable_parameters": None
+        if adapter is None
+        else adapter + (trunk - unused if not trunk_section.frozen else 0),
         "head_parameters_per_class": dims.hidden_dim + 1
         if recipe.task == "classification"
         else None,
@@ -128,16 +134,21 @@ def _acting(recipe: Recipe) -> str | None:
     if recipe.adapters is None:
         return None
     section: Any = recipe.adapters
+    if not isinstance(section, NamedAdapters):
+        return str(section.kind)
     if section.composition is None:
         return str(next(iter(section.add.values())))
     listed = ", ".join(f"{name}: {spec}" for name, spec in section.add.items())
     return f"{parse_composition(section.composition).type}({listed})"  # type: ignore[union-attr]
 
 
-def _count_adapters(recipe: Recipe, dims: Dims) -> int:
+def _count_adapters(recipe: Recipe, dims: Dims) -> int | None:
+    """Parameters of the adapters; None for a kind whose adapters are known when it is built."""
     if recipe.adapters is None:
         return 0
-    section: Any = recipe.adapters
+    section = recipe.adapters
+    if not isinstance(section, NamedAdapters):
+        return None
     configs = [parse_adapter(spec) for spec in section.add.values()]
     if section.composition is not None:
         block = parse_composition(section.composition)

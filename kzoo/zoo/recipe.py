@@ -36,7 +36,8 @@ _TASKS = {
     "seq2seq_lm": "text2text",
 }
 _HEAD_KEYS = ("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets")
-_SHORT = {
+#: Plain keys of overrides, and where they lead.
+SHORTCUTS = {
     "backbone": "trunk.source",
     "layers": "trunk.layers",
     "max_tokens": "trunk.max_tokens",
@@ -87,6 +88,8 @@ class Recipe(BaseModel):
             value = {}
         if isinstance(value, str):
             value = {"source": value} if name == "trunk" else {"add": {"default": value}}
+        if name == "adapters" and isinstance(value, Mapping) and "method" in value:
+            value = {"add": {"default": dict(value)}}  # one adapter, as `parse_adapter` reads it
         if not isinstance(value, Mapping):
             raise ValueError(f"must be a mapping with a `kind`. Received: {value!r}")
         options = dict(value)
@@ -128,7 +131,7 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe(**data)
     except ValidationError as error:
-        known = {*Recipe.model_fields, *_SHORT}
+        known = {*Recipe.model_fields, *SHORTCUTS}
         for name in ("trunk", "adapters", "training"):
             known |= set(SECTIONS.get(_DEFAULT_KINDS[name]).model_fields)
         raise RecipeError(explain_validation(error, where, known)) from error
@@ -170,9 +173,9 @@ def merged(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """
     data = recipe.model_dump()
     for key, value in overrides.items():
-        path = _SHORT.get(key, key).split(".")
+        path = SHORTCUTS.get(key, key).split(".")
         if path[0] not in Recipe.model_fields:
-            known = {*Recipe.model_fields, *_SHORT}
+            known = {*Recipe.model_fields, *SHORTCUTS}
             raise RecipeError(
                 f"recipe `{recipe.name}` with overrides is not valid: unknown key `{key}`."
                 f"{did_you_mean(key, known)}"

@@ -26,6 +26,7 @@ def _start(*words, **environment):
         ["--version"],
         ["list"],
         ["list", "--methods"],
+        ["list", "--plugins"],
         ["info", "bert-lora"],
         ["train", "--help"],
         ["distill", "--help"],

@@ -36,12 +36,16 @@ def train(mistake, toys, tmp_path):
 def test_recipes(train, tmp_path):
     assert "Did you mean `bert-linear`?" in train(recipe="bert-liner")
     typo = tmp_path / "typo.yaml"
-    typo.write_text("task: classification\nbackbone: minilm-l6\nadaptor: lora\n")
+    typo.write_text("version: 2\ntrunk: minilm-l6\nhead: {kind: classify}\nadaptors: lora\n")
     line = train(recipe=typo)
-    assert "unknown key `adaptor`. Did you mean `adapter`?" in line
-    typo.write_text("task: classification\nbackbone: minilm-l6\ntraining: {learnin_rate: 1}\n")
+    assert "unknown key `adaptors`. Did you mean `adapters`?" in line
+    typo.write_text(
+        "version: 2\ntrunk: minilm-l6\nhead: {kind: classify}\ntraining: {learnin_rate: 1}\n"
+    )
     assert "Did you mean `learning_rate`?" in train(recipe=typo)
-    typo.write_text("task: [classification\n")
+    typo.write_text("task: classification\nbackbone: minilm-l6\n")  # version 1
+    assert "has no `version`. Recipes have `version: 2`" in train(recipe=typo)
+    typo.write_text("trunk: [minilm-l6\n")
     assert "is not YAML at line 2" in train(recipe=typo)
     assert "there is no such file" in train(recipe=tmp_path / "none.yaml")
     assert "makes embeddings" in train(recipe="minilm-encoder")

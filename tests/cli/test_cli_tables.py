@@ -43,6 +43,7 @@ def test_list_of_datasets_and_methods(kzoo):
     assert lora["options"]["targets"] == ["query", "value"]
     assert "rank_pattern" in kzoo("list", "--methods").out
     assert kzoo("list", "--methods", "--datasets").code == 2
+    assert kzoo("list", "--methods", "--plugins").code == 2
 
 
 def test_info(kzoo):
@@ -67,3 +68,25 @@ def test_info_of_a_recipe_file_and_of_missing_weights(kzoo, toys, monkeypatch):
 @pytest.mark.parametrize("words", [["list"], ["info", "bert-lora"]])
 def test_square_brackets_are_no_markup(kzoo, words):
     assert "lora[r=8,alpha=16]" in kzoo(*words).out
+
+
+def test_list_of_what_is_registered(kzoo):
+    found = json.loads(kzoo("list", "--plugins", "--json").out)
+    kinds = {item["kind"] for item in found}
+    assert {"methods", "families", "reads", "heads", "fusion", "recipe-kinds", "readers"} <= kinds
+    assert {"kind": "heads", "name": "regress", "package": "kzoo"} in found
+    assert {"kind": "readers", "name": ".pdf", "package": "kzoo"} in found
+    shown = kzoo("list", "--plugins").out
+    assert "deberta-v2" in shown and "classify" in shown
+
+
+def test_list_shows_other_packages(kzoo, tmp_path, monkeypatch):
+    """A package is known by its metadata alone; nothing of it is imported."""
+    info = tmp_path / "my_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kzoo.heads]\nordinal = absent.module:Ordinal\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = json.loads(kzoo("list", "--plugins", "--json").out)
+    assert {"kind": "heads", "name": "ordinal", "package": "my-package"} in found
+    assert "From my-package: ordinal (heads)" in kzoo("list").out

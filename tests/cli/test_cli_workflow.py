@@ -37,7 +37,7 @@ def test_train_says_what_it_does(kzoo, toys, tmp_path):
     assert "test" in answer.out
     assert f"kzoo predict {tmp_path / 'run'}" in answer.out
     recipe = library.runs.open_run(tmp_path / "run").config["recipe"]
-    assert recipe["adapter"] == "lora[r=2]"
+    assert recipe["adapters"]["add"] == {"default": "lora[r=2]"}
     assert recipe["training"]["warmup"] == 0.5
     assert recipe["head"]["pooling"] == "max"
 

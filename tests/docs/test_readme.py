@@ -36,6 +36,36 @@ def test_the_page_on_adapters_runs(tmp_path, minilm_folder):
     assert "(1, 2, 2)" in run("\n".join(blocks("python", page)), tmp_path)
 
 
+def test_the_page_on_recipes_runs(tmp_path, minilm_folder):
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for block in blocks("yaml", page):
+        name = re.match(r"# ([\w.]+)\n", block)
+        (tmp_path / name[1]).write_text(block)
+    shown = run("\n".join(blocks("python", page)), tmp_path)
+    for words in (
+        "TextClassifier ('default',) 4",
+        "'first-second'",
+        "1 16",
+        "'default': 'lora[r=4]'",
+    ):
+        assert words in shown
+    assert "'urgency': array" in shown
+
+
+def test_the_recipes_page_names_what_there_is():
+    """Sections, kinds, keys, shortcuts and metrics are those of the code."""
+    from kzoo.heads import HEADS
+    from kzoo.runs.goals import GOALS
+    from kzoo.zoo.recipe import SECTIONS, SHORTCUTS, Recipe
+
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"`([^`\n]+)`", page))
+    expected = {*SECTIONS, *HEADS, *SHORTCUTS, *Recipe.model_fields, "learning_rate"}
+    expected |= {key for _, section in SECTIONS.items() for key in section.model_fields}
+    expected |= {metric for goal in GOALS for metric in goal.metrics}
+    assert expected <= words | {"kind", "version"}
+
+
 def test_commands_exist():
     """Every `kzoo ...` command that the README shows is one that the program knows."""
     from typer.testing import CliRunner

@@ -28,5 +28,5 @@ def toys(tmp_path_factory) -> Toys:
         folder,
         write_dataset(folder / "data"),
         write_recipe(folder / "linear.yaml", trunk),
-        write_recipe(folder / "adapter.yaml", trunk, adapter="pfeiffer[reduction_factor=4]"),
+        write_recipe(folder / "adapter.yaml", trunk, adapters="pfeiffer[reduction_factor=4]"),
     )

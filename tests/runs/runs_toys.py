@@ -103,9 +103,9 @@ def write_trunk(folder: Path) -> Path:
 def write_recipe(path: Path, trunk: Path, **more: object) -> Path:
     """A classification recipe on the toy trunk; JSON is YAML."""
     recipe = {
-        "task": "classification",
-        "backbone": str(trunk),
-        "max_tokens": LONGEST,
+        "version": 2,
+        "trunk": {"kind": "pretrained", "source": str(trunk), "max_tokens": LONGEST},
+        "head": {"kind": "classify"},
         "training": {"learning_rate": 0.02, "batch_size": 8, "epochs": 4},
         **more,
     }

@@ -52,3 +52,11 @@ def test_a_resumed_run_keeps_its_options():
     assert merged == TrainOptions(
         epochs=6, seed=3, take=20, resume=True, data=DataOptions(text_column="t", strict=True)
     )
+
+
+def test_an_adapter_as_a_mapping():
+    from kzoo.zoo.catalogue import find_recipe
+    from kzoo.zoo.recipe import merged
+
+    found = merged(find_recipe("bert-adapter"), {"adapter": {"method": "lora", "r": 2}})
+    assert found.adapters.add == {"default": {"method": "lora", "r": 2}}

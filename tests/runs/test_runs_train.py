@@ -55,9 +55,9 @@ def test_files_of_a_finished_run(run):
 
 def test_config_holds_everything_that_was_decided(run, toys):
     config = run[0].config
-    assert config["recipe"]["labels"] == ["food", "money", "sport"]
+    assert config["recipe"]["head"]["labels"] == ["food", "money", "sport"]
     assert config["recipe"]["training"]["learning_rate"] == 0.02
-    assert config["recipe"]["adapter"] == "pfeiffer[reduction_factor=4]"
+    assert config["recipe"]["adapters"]["add"] == {"default": "pfeiffer[reduction_factor=4]"}
     assert config["dataset"]["rows"] == {"train": 54, "validation": 6, "test": 30}
     assert config["seed"] == 0
     assert config["options"]["metric"] == "val_accuracy"

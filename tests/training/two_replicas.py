@@ -34,9 +34,10 @@ def check(function):
     return function
 
 
-def make(spec=None, **more):
+def make(spec=None, head=None, **more):
     trunk = make_tiny_trunk(0, 2, 0.0)
-    model = make_model(TextClassifier, trunk, recipe="tiny", max_tokens=32, head={"dropout": 0})
+    head = {"dropout": 0, **(head or {})}
+    model = make_model(TextClassifier, trunk, recipe="tiny", max_tokens=32, head=head)
     for name, adapter in {**({"a": spec} if spec else {}), **more}.items():
         model.adapters.add(name, adapter)
     return model
@@ -107,7 +108,9 @@ def management(scope):
 def rows(scope):
     """Compositions in which each row has adapters of its own."""
     with scope():
-        model = make("lora[r=2]", b="lora[r=2]", c="pfeiffer")
+        # Each adapter has a head of its own; those that see no data have to know the classes.
+        names = {"labels": ["neg", "pos"]}
+        model = make("lora[r=2]", names, b="lora[r=2]", c="pfeiffer")
     found = [train(model, epochs=1)]
     rng = np.random.default_rng(0)
     for name in "abc":
@@ -206,7 +209,7 @@ def whole_run(scope):
     stop = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
     with tempfile.TemporaryDirectory() as name, scope():
         folder = Path(name)
-        more = {"adapter": "lora", "head": {"dropout": 0}}
+        more = {"adapters": "lora", "head": {"kind": "classify", "dropout": 0}}
         recipe = write_recipe(folder / "recipe.yaml", write_trunk(folder / "trunk"), **more)
         data, out = write_dataset(folder / "data"), folder / "run"
         try:
