@@ -213,7 +213,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         for the composition: it was trained with that one.
         """
         active = self.composition
-        inside = isinstance(active, Block) and owner in active.names()
+        inside = isinstance(active, Block) and owner is not None and owner in active.names()
         answer = self._known(owner or BARE)
         if inside and not answer.facts.get("fitted"):
             answer = self.acting()[-1]

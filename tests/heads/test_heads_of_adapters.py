@@ -35,7 +35,7 @@ def trained():
 
 
 def test_each_answers_its_own_task(trained):
-    model, a, b = trained
+    model, a, _ = trained
     model.adapters.activate("b")
     assert model.labels == ["long", "longer", "short"] and model.num_classes == 3
     assert model.predict_labels(B[0], verbose=0) == B[1]
