@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -24,13 +24,17 @@ from kzoo.keras_internals import (
     renew_functions,
     tensors_taken,
 )
+from kzoo.models.graph import (
+    feeds_of_inputs,
+    heads_of,
+    input_for,
+    mapped,
+    output_name,
+    reads_pooled,
+)
 from kzoo.models.raw_fit import Feed, RawFit
 from kzoo.reads import READS
-from kzoo.reads.arrays import ArrayRead
-from kzoo.reads.images import ImageInput
-from kzoo.reads.language import LanguageInput
-from kzoo.reads.read import Read, read_of
-from kzoo.reads.text import TextInput
+from kzoo.reads.read import Read
 from kzoo.saving import import_plugins
 from kzoo.strategy import in_strategy_scope
 from kzoo.training.settings import Training
@@ -100,15 +104,15 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         found = [layer for layer in every_layer(self) if isinstance(layer, Trunk)]
         self._plain = _Plain()
         self._plain.trunks = {trunk.name: trunk for trunk in found}
-        self._plain.heads = _heads(self.outputs)
+        self._plain.heads = heads_of(self.outputs)
         self._plain.recipe = None if recipe is None else dict(recipe)
-        self._plain.feeds = list(_feeds(named, found))
+        self._plain.feeds = list(feeds_of_inputs(named, found))
         self.data_seed = seed if seed is not None else (found[0].seed if found else 0)
         for trunk in found:
             trunk.holders.add(self)
             trunk.use_pooler(self._reads_pooler(trunk))
         self._plain.names = [
-            _output_name(tensor, number) for number, tensor in enumerate(self.outputs)
+            output_name(tensor, number) for number, tensor in enumerate(self.outputs)
         ]
 
     @classmethod
@@ -237,7 +241,7 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         if not keras.tree.is_nested(structure):
             return values.get(self._plain.names[0])
         names = {id(t): n for t, n in zip(self.outputs, self._plain.names, strict=True)}
-        return _mapped(structure, lambda tensor: values.get(names[id(tensor)]))
+        return mapped(structure, lambda tensor: values.get(names[id(tensor)]))
 
     @property
     def row_trunks(self) -> Mapping[str, Trunk]:
@@ -257,7 +261,7 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
             return True  # inside of a layer of somebody else's
         for operation in self.operations:
             for tensor in tensors_taken(operation):
-                if getattr(tensor, "kzoo_pooled", None) == trunk.name and _reads_pooled(operation):
+                if getattr(tensor, "kzoo_pooled", None) == trunk.name and reads_pooled(operation):
                     return True
         return any(getattr(t, "kzoo_pooled", None) == trunk.name for t in self.outputs)
 
@@ -379,67 +383,3 @@ class _Plain:
     feeds: list[Feed]
     names: list[str]
     recipe: dict[str, Any] | None
-
-
-def _heads(outputs: Sequence[Any]) -> dict[str, Head]:
-    found = {}
-    for tensor in outputs:
-        made = history(tensor)
-        if made is not None and isinstance(made[0], Head):
-            found[made[0].name] = made[0]
-    return found
-
-
-def _output_name(tensor: Any, number: int) -> str:
-    made = history(tensor)
-    return f"output_{number}" if made is None else str(made[0].name)
-
-
-def _feeds(named: Mapping[str, Any], trunks: Sequence[Trunk]) -> Iterator[Feed]:
-    """What the inputs read, in their order.
-
-    `clone_model` makes inputs anew, by name only; the trunks know what was to be read there.
-    """
-    left = dict(named)
-    for trunk in trunks:
-        for column, config in list(trunk.reads.value.items()):
-            config = dict(config)
-            kind, keys = config.pop("kind"), config.pop("keys")
-            if set(keys) <= set(named) and all(read_of(named[key]) is None for key in keys):
-                READS.get(kind).attach(column, {key: named[key] for key in keys}, trunk, config)
-    for key, tensor in named.items():
-        if key not in left:
-            continue
-        read = read_of(tensor)
-        if read is None:
-            read = ArrayRead(key, {key: tensor})
-        if read.trunk is not None and read.trunk not in trunks:
-            raise InputError(
-                f"The input `{read.name}` was made for the trunk {read.trunk.name!r}, which is no "
-                "part of the model."
-            )
-        for own in read.keys:
-            left.pop(own, None)
-        yield Feed(read.name, read)
-
-
-def input_for(trunk: Trunk, head: Head) -> Any:
-    """The symbolic input for a trunk that ends in a head."""
-    if trunk.family.kind == "vision":
-        return ImageInput(trunk)
-    return LanguageInput(trunk) if head.self_labelled else TextInput(trunk)
-
-
-def _reads_pooled(operation: Any) -> bool:
-    """Whether a layer that gets a trunk's dict reads its pooled vector."""
-    if isinstance(operation, Head):
-        return operation.pooling == "pooler"
-    return not getattr(operation, "ignores_pooled", False)
-
-
-def _mapped(structure: Any, function: Any) -> Any:
-    if isinstance(structure, Mapping):
-        return {key: _mapped(value, function) for key, value in structure.items()}
-    if isinstance(structure, (list, tuple)):
-        return type(structure)(_mapped(value, function) for value in structure)
-    return function(structure)

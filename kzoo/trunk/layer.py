@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 from weakref import WeakSet
 
@@ -19,22 +18,21 @@ from kzoo.adapters.host import Holders
 from kzoo.adapters.manager import Adapters
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
-from kzoo.backbones.families import family_named, family_of
-from kzoo.backbones.loading import Pretrained, load_pretrained
-from kzoo.backbones.source import find_source
+from kzoo.backbones.families import family_named
+from kzoo.backbones.loading import Pretrained
 from kzoo.backbones.text import TextProcessor
-from kzoo.backbones.tokenizer import tokenizer_json_of
 from kzoo.backbones.trunk import build, config_of, cut, seed_dropout, set_trainable
-from kzoo.errors import AdapterError, InputError, WeightsError
+from kzoo.errors import InputError
 from kzoo.strategy import current_strategy, strategy_scope
+from kzoo.trunk.followed import FollowedByHeads
 from kzoo.trunk.observing import Observed
+from kzoo.trunk.source import longest_text, prefix_of_inputs, resolved
 
 _T = TypeVar("_T")
-_USUAL_LENGTH = 2048  # of trunks whose positions have no table, and no end
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Trunk(keras.layers.Layer):  # type: ignore[misc]
+class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
     """A pretrained Transformer with adapters, as a layer of any Keras model.
 
     It owns the KerasHub backbone, its adapters and what is known of its tokenizer. Models that
@@ -97,7 +95,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        found = _found(source, tokenizer)
+        found = resolved(source, tokenizer)
         backbone, family = found.backbone, found.family
         if layers is not None:
             backbone = cut(backbone, found.architecture, layers)
@@ -116,7 +114,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
         self.seed = seed
         self.frozen = frozen
         self._pooler_used: bool | None = None
-        self.max_tokens = _length(backbone, max_tokens, found.max_tokens)
+        self.max_tokens = longest_text(backbone, max_tokens, found.max_tokens)
         self._texts: _Box[dict[int, TextProcessor]] = _Box({})
         self.reads: _Box[dict[str, Any]] = _Box({})
         self.text = self.processor(self.max_tokens) if self.tokenizer_json else None
@@ -126,7 +124,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
         self.adapter_store = self.sites.store  # tracked here: Keras trains and saves what is in it
         self.observed = Observed(backbone, family, hidden_states, attention_scores)
         self.holders = Holders()
-        self._heads: _Box[WeakSet[Any]] = _Box(WeakSet())
+        self._heads = WeakSet()
         self._manager = Adapters(self)
         self._strategy = _Box(current_strategy())
         seed_dropout(backbone, seed)
@@ -175,7 +173,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
                 f"Trunk {self.name!r} has no tokenizer and takes token ids only. Pass "
                 "`tokenizer=` to kzoo.Trunk (tokenizer.json as text or path, or KerasHub's)."
             )
-        length = _length(self.backbone, max_tokens, self.max_tokens)
+        length = longest_text(self.backbone, max_tokens, self.max_tokens)
         if length not in self._texts.value:
             made = TextProcessor(self.tokenizer_json, self.family, length)
             if hasattr(self, "_manager"):
@@ -261,58 +259,6 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
         """Tells every model that runs the trunk that its functions are stale."""
         self.holders.changed()
 
-    # A method: Keras writes what a layer's properties hold into files.
-    def heads(self) -> list[Any]:
-        """The heads that answer with a part of their own for each adapter, by name."""
-        return sorted(self._heads.value, key=lambda head: str(head.name))
-
-    def add_head(self, head: Any) -> None:
-        """Lets a head follow the adapters; see `kzoo.heads.Head`."""
-        self._heads.value.add(head)
-
-    def forget(self, name: str) -> None:
-        """An adapter was deleted: its parts of the heads go with it."""
-        for head in self.heads():
-            head.forget(name)
-
-    def head_state(self, name: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Facts and variables of what the heads have for an adapter.
-
-        One head's stand as they are; those of several have their names in front.
-        """
-        states: dict[str, tuple[dict[str, Any], dict[str, Any]]]
-        states = {head.name: head.state(name) for head in self.heads() if head.has_variables}
-        if len(states) == 1:
-            return next(iter(states.values()))
-        facts = {head: own for head, (own, _) in states.items() if own}
-        variables = {
-            f"{head}.{key}": variable
-            for head, (_, own) in states.items()
-            for key, variable in own.items()
-        }
-        return ({"heads": facts} if facts else {}), variables
-
-    def accept_head(self, facts: Mapping[str, Any], name: str | None) -> None:
-        """Makes the heads fit facts that `head_state` of another trunk returned.
-
-        Raises:
-            AdapterError: Other heads, or facts that do not fit them.
-        """
-        if not facts:
-            return
-        heads = {head.name: head for head in self.heads() if head.has_variables}
-        if "heads" not in facts and len(heads) == 1:
-            next(iter(heads.values())).accept(facts, name)
-            return
-        saved = dict(facts.get("heads", {}))
-        if set(saved) != set(heads):
-            raise AdapterError(
-                f"The file has the heads {sorted(saved) or 'of one head'}, this model "
-                f"{sorted(heads)}. Load with `with_head=False`."
-            )
-        for head, own in saved.items():
-            heads[head].accept(own, name)
-
     # --- Keras -----------------------------------------------------------------------------
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -325,7 +271,7 @@ class Trunk(keras.layers.Layer):  # type: ignore[misc]
                 f"A trunk takes a dict with {', '.join(names)}, such as kzoo.TextInput(trunk) "
                 f"gives. Received: {type(inputs).__name__}"
             )
-        prefix = _prefix(inputs, names)
+        prefix = prefix_of_inputs(inputs, names)
         plain = {key.removeprefix(prefix): value for key, value in inputs.items()}
         if missing := [name for name in names if name not in plain]:
             raise InputError(f"The trunk's inputs lack {missing}. Received: {sorted(inputs)}")
@@ -430,44 +376,3 @@ class _Box(Generic[_T]):
 
     def __init__(self, value: _T) -> None:
         self.value = value
-
-
-def _found(source: Any, tokenizer: Any) -> Pretrained:
-    """What `source` stands for."""
-    if tokenizer is not None and isinstance(source, (str, Path, Pretrained)):
-        raise WeightsError(
-            "`tokenizer` belongs to a backbone object; a name, folder or handle brings its own."
-        )
-    if isinstance(source, Pretrained):
-        return source
-    if isinstance(source, (str, Path)):
-        return load_pretrained(find_source(str(source)))
-    if not isinstance(source, keras.Model):
-        raise WeightsError(
-            "`source` must be a backbone's name, a folder, a handle or a KerasHub backbone. "
-            f"Received: {type(source).__name__}"
-        )
-    family = family_of(source)
-    architecture = Architecture.of_built(source, family)
-    architecture.apply(source, family)  # as `from_config` will
-    json = "" if tokenizer is None else tokenizer_json_of(tokenizer, family)
-    return Pretrained(source, family, architecture, json, str(source.name))
-
-
-def _length(backbone: Any, wanted: int | None, usual: int | None) -> int:
-    positions = Dims.of(backbone).max_sequence_length  # 0: no table of positions
-    if wanted is None:
-        return usual or positions or _USUAL_LENGTH
-    if 0 < positions < wanted:
-        raise WeightsError(
-            f"`max_tokens` must be at most {positions}, the positions of the trunk. "
-            f"Received: {wanted}"
-        )
-    return wanted
-
-
-def _prefix(inputs: Mapping[str, Any], names: Sequence[str]) -> str:
-    """What a named input has in front of the backbone's names: `question_token_ids`."""
-    first = next((key for key in inputs if key.endswith(names[0])), "")
-    prefix = first.removesuffix(names[0])
-    return prefix if all(key.startswith(prefix) for key in inputs) else ""

@@ -57,7 +57,8 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
 
 def build_model(recipe: Recipe) -> Any:
     """Builds the model of a recipe, weights loaded and adapters injected."""
-    from kzoo.models.model import Model, input_for
+    from kzoo.models.graph import input_for
+    from kzoo.models.model import Model
 
     sections = recipe.every_head
     heads = {name: build_head(section, name, recipe) for name, section in sections.items()}

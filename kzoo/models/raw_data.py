@@ -1,0 +1,353 @@
+"""Raw columns as batches: what a model with reads and heads makes of what a user passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kzoo.adapters.acting.composition import PerRow
+from kzoo.adapters.acting.prompts import row_prompts
+from kzoo.adapters.acting.rows import row_ids
+from kzoo.errors import InputError
+from kzoo.heads.head import Head
+from kzoo.reads import streams
+from kzoo.reads.batches import LEARNED, batches
+from kzoo.reads.columns import Table, is_split, read_table
+from kzoo.reads.read import Part, Read
+from kzoo.training.settings import Training
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One read of a model and the column it reads.
+
+    Args:
+        column: Name of the column.
+        read: What encodes it.
+        prefix: Put before the names of its inputs, where a batch serves two models.
+    """
+
+    column: str
+    read: Read
+    prefix: str = ""
+
+    def part(self, part: Part) -> Part:
+        """A part with the prefix before the names of its inputs."""
+        if not self.prefix:
+            return part
+        return replace(
+            part,
+            pad=lambda rows, length: {
+                self.prefix + key: value for key, value in part.pad(rows, length).items()
+            },
+        )
+
+
+class RawData:
+    """Encodes raw columns once, for all inputs and outputs of a model.
+
+    Whoever has it says what its inputs read and what its outputs are: `feeds`, `input_specs`,
+    `heads`, `output_names_in_order`, `arrange`.
+    """
+
+    training_settings: Training
+    data_seed: int
+
+    # --- What a model says -------------------------------------------------------------------
+
+    @property
+    def feeds(self) -> Sequence[Feed]:
+        """What its inputs read."""
+        raise NotImplementedError
+
+    @property
+    def input_specs(self) -> dict[str, Any]:
+        """Input name -> TensorSpec of a batch."""
+        raise NotImplementedError
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """Output name -> head, for the outputs that have one."""
+        raise NotImplementedError
+
+    @property
+    def output_names_in_order(self) -> Sequence[str]:
+        """Names of all outputs."""
+        raise NotImplementedError
+
+    def arrange(self, values: Mapping[str, Any]) -> Any:
+        """A value for each output, in the structure of the outputs."""
+        raise NotImplementedError
+
+    def by_output(self, values: Any) -> dict[str, Any]:
+        """Values in the structure of the outputs, by output name."""
+        flat = keras.tree.flatten(values)
+        return dict(zip(self._flat_names(), flat, strict=True))
+
+    def _flat_names(self) -> list[str]:
+        """Names of the outputs in the order in which their structure is flattened."""
+        names = self.output_names_in_order
+        return [str(name) for name in keras.tree.flatten(self.arrange({n: n for n in names}))]
+
+    # --- Raw data ----------------------------------------------------------------------------
+
+    def is_raw(self, x: Any) -> bool:
+        """Whether x is raw columns or a raw dataset, and not tensors for Keras."""
+        if isinstance(x, tf.data.Dataset):
+            return self._is_raw_stream(x)[0]
+        return self._table(x) is not None
+
+    def _columns(self) -> dict[str, Read]:
+        columns: dict[str, Read] = {}
+        for feed in self.feeds:
+            columns.setdefault(feed.column, feed.read)
+        return columns
+
+    def _table(self, x: Any, y: Any = None, sample_weight: Any = None) -> Table | None:
+        if x is None or not self.feeds:
+            return None
+        if self._learns_input and is_split(x):
+            x = x.inputs  # its class labels are nothing for a language model
+        return read_table(x, y, sample_weight, self._columns(), self.output_names_in_order)
+
+    def prepare(
+        self,
+        x: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        first_epoch: int = 0,
+        few_shapes: bool = True,
+        by_length: bool = False,
+        adapter_names: Any = None,
+    ) -> Any:
+        """Turns raw columns and labels into batches that Keras can fit on.
+
+        Args:
+            x: A column, or several: see `fit`.
+            y: Labels, where x does not carry them.
+            sample_weight: float (n,), where x does not carry it.
+            batch_size: Rows a batch. Default: the recipe's.
+            shuffle: Shuffle anew in each epoch, by length buckets. Otherwise keep the order.
+            first_epoch: Number of the first shuffled order, where training is resumed.
+            few_shapes: A handful of padded lengths, as XLA wants them; else as little padding as
+                can be.
+            by_length: Order the rows by length, for scores that do not depend on the order.
+            adapter_names: The adapter of each row, or `__base__`; with `kzoo.PerRow` active. With
+                several trunks a dict by their names.
+
+        Returns:
+            tf.data.Dataset of (inputs[, labels[, weights]]); for generators and PyDatasets
+            another of the kind.
+
+        Raises:
+            InputError: No rows, rows of a wrong type, or labels that do not fit.
+        """
+        if streams.is_stream(x):
+            return self._stream(x, batch_size)
+        table = self._table(x, y, sample_weight)
+        if table is None:
+            raise InputError(
+                "`x` must be texts: a list or array of strings, pairs, a dataset of kzoo.datasets, "
+                "a table with the columns "
+                f"{list(self._columns())}, or a tf.data.Dataset of strings. "
+                f"Received: {type(x).__name__}"
+            )
+        options: dict[str, Any]
+        options = {"few_shapes": few_shapes, "by_length": by_length, "first_epoch": first_epoch}
+        return self._batches(table, batch_size, shuffle, adapter_names, **options)[0]
+
+    def _batches(
+        self,
+        table: Table,
+        batch_size: int | None,
+        shuffle: bool = False,
+        adapter_names: Any = None,
+        predicting: bool = False,
+        **options: Any,
+    ) -> tuple[Any, NDArray[np.int64]]:
+        by_row = self._row_inputs(adapter_names, table.rows)
+        parts = self._encode(table, by_row, predicting)
+        labels = {} if predicting else self._targets(table)
+        size = self.training_settings.batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise InputError(f"`batch_size` must be at least 1. Received: {size}")
+        return batches(
+            parts,
+            table.rows,
+            self._pack,
+            self.input_specs,
+            labels=labels,
+            weights=None if table.weights is None else table.weights.astype("float32"),
+            by_row=by_row,
+            batch_size=size,
+            shuffle=shuffle,
+            seed=self.data_seed,
+            **options,
+        )
+
+    def _encode(
+        self, table: Table, by_row: Mapping[str, Any], predicting: bool = False
+    ) -> list[Part]:
+        parts: list[Part] = []
+        learned = self._learns_input and not predicting
+        for feed in self.feeds:
+            column = table.inputs[feed.column]
+            read = feed.read
+            if learned and table.labels:  # the second column of pairs
+                column = list(zip(column, next(iter(table.labels.values())), strict=True))
+            prompts = self._prompts_of_rows(read.trunk, by_row)
+            encode = read.encode_learned if learned else read.encode
+            parts += [feed.part(part) for part in encode(column, prompts)]
+        return parts
+
+    @property
+    def _learns_input(self) -> bool:
+        return any(head.self_labelled for head in self.heads.values())
+
+    def _targets(self, table: Table) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = {}
+        for name in self.output_names_in_order:
+            head = self.heads.get(name)
+            if head is not None and head.self_labelled:
+                continue
+            if name not in table.labels:
+                if table.labels:
+                    raise InputError(f"`y` has no labels for the output `{name}`.")
+                continue
+            column = table.labels[name]
+            found[name] = column if head is None else head.targets(column, table.names)
+        return found
+
+    def _pack(self, inputs: dict[str, Any], labels: dict[str, Any], weights: Any, learned: Any):  # type: ignore[no-untyped-def]
+        """One batch as Keras wants it."""
+        if not labels and learned is None:
+            return inputs
+        own_weights: dict[str, Any] = {}
+        labels = dict(labels)
+        for name in self.output_names_in_order:
+            head = self.heads.get(name)
+            if head is not None and head.self_labelled:
+                labels[name], own_weights[name] = learned
+            else:
+                own_weights[name] = weights
+        if all(value is None for value in own_weights.values()):
+            return inputs, _without_lists(self.arrange(labels))
+        return (
+            inputs,
+            _without_lists(self.arrange(labels)),
+            _without_lists(self.arrange(own_weights)),
+        )
+
+    # --- Streams -------------------------------------------------------------------------------
+
+    def _is_raw_stream(self, x: Any) -> tuple[bool, Any]:
+        """Whether a stream is raw, and the stream, whole again."""
+        if not self.feeds:
+            return False, x
+        if isinstance(x, tf.data.Dataset):
+            return streams.holds_text(x), x
+        first, again = streams.peeked(x)
+        return self._table(*streams.unpacked(first)) is not None, again
+
+    def _stream(self, x: Any, batch_size: int | None) -> Any:
+        if isinstance(x, tf.data.Dataset):
+            size = self.training_settings.batch_size if batch_size is None else batch_size
+            raw = streams.batched(x, size)
+            return streams.encoded_dataset(raw, self._encode_batch, self._stream_signature(raw))
+        if isinstance(x, keras.utils.PyDataset):
+            return streams.EncodedPyDataset(x, self._encode_batch)
+        return streams.encoded_generator(x, self._encode_batch)
+
+    def _encode_batch(self, x: Any, y: Any, sample_weight: Any) -> Any:
+        """One raw batch of a stream as Keras wants it."""
+        table = self._table(x, y, sample_weight)
+        if table is None:
+            raise InputError(f"A batch of `x` holds no columns to read: {type(x).__name__}")
+        parts = self._encode(table, {})
+        inputs, learned = streams.stream_parts(parts, table.rows)
+        weights = None if table.weights is None else table.weights.astype("float32")
+        if learned is not None and weights is not None:
+            learned = (learned[0], learned[1] * weights[:, None])
+        return self._pack(inputs, self._targets(table), weights, learned)
+
+    def _stream_signature(self, raw: Any) -> Any:
+        """TensorSpecs of an encoded batch of a dataset."""
+        spec = raw.element_spec
+        first, *others = spec if isinstance(spec, tuple) else (spec,)
+        named = set(first) if isinstance(first, Mapping) else set()
+        labels = {}
+        for name in self.output_names_in_order:
+            head = self.heads.get(name)
+            if head is not None and head.self_labelled:
+                continue
+            if not others and not _labelled(named, self._columns(), name):
+                continue
+            shape = () if head is None else head.target_shape
+            dtype = _label_dtype(others, name) if head is None else head.target_dtype
+            labels[name] = tf.TensorSpec((None, *shape), dtype)
+        weights = tf.TensorSpec((None,), tf.float32) if len(others) > 1 else None
+        learned = LEARNED if self._learns_input else None
+        return self._pack(self.input_specs, labels, weights, learned)
+
+    # --- Adapters by row -------------------------------------------------------------------------
+
+    def _row_inputs(self, names: Any, rows: int) -> dict[str, Any]:
+        """The further input of each trunk whose rows have adapters of their own."""
+        if names is None:
+            return {}
+        trunks = self.row_trunks
+        if not isinstance(names, Mapping):
+            if len(trunks) != 1:
+                raise InputError(
+                    "`adapter_names` must be a dict by trunk: the model has "
+                    f"{[trunk.name for trunk in trunks.values()]}."
+                )
+            return {key: row_ids(t.adapters.composition, names, rows) for key, t in trunks.items()}
+        known = {trunk.name: (key, trunk) for key, trunk in trunks.items()}
+        if unknown := [name for name in names if name not in known]:
+            raise InputError(f"`adapter_names`: there is no trunk {unknown[0]!r}.")
+        return {
+            known[name][0]: row_ids(known[name][1].adapters.composition, own, rows)
+            for name, own in names.items()
+        }
+
+    @property
+    def row_trunks(self) -> Mapping[str, Any]:
+        """Name of the further input -> trunk."""
+        return {}
+
+    def _prompts_of_rows(self, trunk: Any, by_row: Mapping[str, Any]) -> Any:
+        for key, known in self.row_trunks.items():
+            active = known.adapters.composition
+            if known is trunk and key in by_row and isinstance(active, PerRow):
+                return row_prompts(trunk.sites, active, by_row[key])
+        return None
+
+
+def _without_lists(values: Any) -> Any:
+    """Lists as tuples: tf.data takes a list for one tensor."""
+    if isinstance(values, Mapping):
+        return {key: _without_lists(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return tuple(_without_lists(value) for value in values)
+    return values
+
+
+def _labelled(named: set[str], reads: Mapping[str, Read], output: str) -> bool:
+    """Whether an element of a stream has a column of labels beside those that are read."""
+    return output in named or bool(named & {"label", "labels", "target", "y"} - set(reads))
+
+
+def _label_dtype(others: Sequence[Any], name: str) -> Any:
+    spec = others[0] if others else None
+    if isinstance(spec, Mapping):
+        spec = spec.get(name)
+    return getattr(spec, "dtype", tf.float32)
