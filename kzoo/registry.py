@@ -27,6 +27,7 @@ REGISTRIES = [
     "kzoo.reads:READS",
     "kzoo.heads:HEADS",
     "kzoo.fusion:FUSIONS",
+    "kzoo.distillation:LOSSES",
     "kzoo.zoo.recipe:SECTIONS",
     "kzoo.retrieval.readers:READERS",
 ]

@@ -84,6 +84,8 @@ class ArrayRead(Read):
                 f"`{self.name}` row {number} must be numbers of shape {self.shape}. "
                 f"Received: {row!r:.60}"
             ) from error
+        if value.size == 0 and self.shape and self.shape[0] is None:
+            value = np.zeros((0, *(size or 0 for size in self.shape[1:])), self.dtype)  # none
         self._check(value.shape, f" row {number}")
         return value
 
