@@ -119,3 +119,18 @@ def test_saved_models_take_no_overrides(tiny_classifier, tmp_path):
     model.save(tmp_path / "m.keras")
     with pytest.raises(RecipeError, match="`num_classes` cannot be changed"):
         kzoo.load(tmp_path / "m.keras", num_classes=3)
+
+
+def test_a_clone_reads_strings_and_has_the_adapters(tiny_classifier, reviews):
+    """`clone_model` copies layers by their configs, with new values."""
+    model = tiny_classifier("lora", labels=("neg", "pos"))
+    model.fit(*reviews, epochs=1, verbose=0)
+    clone = keras.models.clone_model(model)
+    assert type(clone) is type(model) and list(clone.adapters) == ["default"]
+    assert clone.labels == ["neg", "pos"] and clone.trunk is not model.trunk
+    assert len(clone.trainable_variables) == len(model.trainable_variables)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        clone.predict(TEXTS, verbose=0), model.predict(TEXTS, verbose=0), atol=1e-6
+    )
+    clone.fit(*reviews, epochs=1, verbose=0)
