@@ -18,7 +18,7 @@ from kzoo.backbones.families import family_of, family_of_class
 from kzoo.backbones.places import Place, layer_sizes
 from kzoo.backbones.trunk import set_trainable
 from kzoo.errors import AdapterError
-from kzoo.keras_internals import parts, unlocked
+from kzoo.keras_internals import every_layer, parts, unlocked
 from kzoo.strategy import strategy_scope
 
 
@@ -55,6 +55,11 @@ def adapt(model: Any, seed: int = 0) -> Adapters:
         )
     if isinstance(getattr(model, "adapters", None), Adapters):
         raise AdapterError("`model` has adapters already: use `model.adapters`.")
+    if any(hasattr(part, "adapter_store") for part in every_layer(model)):
+        raise AdapterError(
+            "`model` holds a layer with adapters of its own, such as kzoo.Trunk: use that layer's "
+            "`adapters`."
+        )
     trunk = _backbone_of(model)
     places = family_of(trunk).places(trunk) if trunk is not None else list(_places(model, ""))
     if not places:

@@ -95,7 +95,7 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        found = resolved(source, tokenizer)
+        found = resolved(source, tokenizer, kwargs.get("dtype"))
         backbone, family = found.backbone, found.family
         if layers is not None:
             backbone = cut(backbone, found.architecture, layers)

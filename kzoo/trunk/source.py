@@ -19,8 +19,17 @@ from kzoo.errors import WeightsError
 _USUAL_LENGTH = 2048  # of trunks whose positions have no table, and no end
 
 
-def resolved(source: Any, tokenizer: Any) -> Pretrained:
-    """What `source` stands for."""
+def resolved(source: Any, tokenizer: Any, dtype: Any = None) -> Pretrained:
+    """What `source` stands for.
+
+    Args:
+        source: See `kzoo.Trunk`.
+        tokenizer: See `kzoo.Trunk`.
+        dtype: Keras dtype or policy of what is loaded. Default: the global one.
+
+    Raises:
+        WeightsError: It stands for nothing, or is a backbone of another dtype.
+    """
     if tokenizer is not None and isinstance(source, (str, Path, Pretrained)):
         raise WeightsError(
             "`tokenizer` belongs to a backbone object; a name, folder or handle brings its own."
@@ -28,12 +37,20 @@ def resolved(source: Any, tokenizer: Any) -> Pretrained:
     if isinstance(source, Pretrained):
         return source
     if isinstance(source, (str, Path)):
-        return load_pretrained(find_source(str(source)))
+        usual = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(usual if dtype is None else dtype)
+        try:
+            return load_pretrained(find_source(str(source)))
+        finally:
+            keras.config.set_dtype_policy(usual)
     if not isinstance(source, keras.Model):
         raise WeightsError(
             "`source` must be a backbone's name, a folder, a handle or a KerasHub backbone. "
             f"Received: {type(source).__name__}"
         )
+    own = source.dtype_policy.name
+    if dtype is not None and keras.dtype_policies.get(dtype).name != own:
+        raise WeightsError(f"`dtype` {dtype!r}: the backbone was built as {own}.")
     family = family_of(source)
     architecture = Architecture.of_built(source, family)
     architecture.apply(source, family)  # as `from_config` will

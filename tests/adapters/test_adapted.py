@@ -216,3 +216,14 @@ def test_a_prompt_that_nobody_writes_is_refused():
         with pytest.raises(AdapterError, match="none of its virtual tokens"):
             task(inputs)
         task.adapters.delete("p")
+
+
+def test_what_has_adapters_of_its_own_is_refused():
+    from tiny import make_tiny_trunk
+
+    trunk = kzoo.Trunk(make_tiny_trunk(), max_tokens=32)
+    text = kzoo.TextInput(trunk)
+    model = keras.Model(text, keras.layers.Dense(2)(trunk(text)["tokens"]))
+    for candidate in (model, trunk):
+        with pytest.raises(AdapterError, match="has adapters already|adapters of its own"):
+            kzoo.adapt(candidate)

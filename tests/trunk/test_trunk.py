@@ -296,6 +296,17 @@ def test_a_backbone_of_the_users_own(tmp_path):
         kzoo.Trunk(3)
 
 
+def test_the_dtype_is_the_backbones(minilm_folder):
+    trunk = kzoo.Trunk(minilm_folder, layers=[0], dtype="mixed_bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+    assert trunk.backbone.token_embedding.compute_dtype == "bfloat16"
+    assert trunk(trunk.text.encode(["a"]))["tokens"].dtype == "bfloat16"
+    again = kzoo.Trunk.from_config(trunk.get_config())
+    assert again(again.text.encode(["a"]))["tokens"].dtype == "bfloat16"
+    with pytest.raises(WeightsError, match="was built as float32"):
+        kzoo.Trunk(make_tiny_backbone("gpt2"), dtype="mixed_bfloat16")
+
+
 def test_wrong_inputs_are_named():
     trunk = make_trunk()
     with pytest.raises(InputError, match=r"lack \['segment_ids'\]"):
