@@ -14,6 +14,7 @@ EXPECTED = {
     "peft_files": ["['adapter_config.json', 'adapter_model.safetensors']", "equal True"],
     "adapt_any_model": ["trained 274", "merged True []"],
     "distil": ["15,6", "True"],
+    "bi_encoder": ["learned True", "loaded equal True"],
     "hybrid_search": ["office only: ['e18', 'ink', 'wifi']", "nDCG@10 hybrid", "tuned: rrf"],
     "search": ["time", "glob", "kzoo:minilm-encoder 4 passages"],
 }
