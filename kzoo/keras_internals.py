@@ -118,6 +118,31 @@ def tensors_taken(operation: Any) -> list[Any]:
     return [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
 
 
+def outputs_structure(model: Any) -> Any:
+    """The symbolic outputs of a functional model as they were given: a tensor, dict or list."""
+    return model._outputs_struct
+
+
+def carried_mask(tensor: Any) -> Any:
+    """The mask that Keras' layers have put on a tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def forget_metric(model: Any, metric: Any) -> None:
+    """Lets a model no longer report a metric that it tracks."""
+    model._metrics.remove(metric)
+
+
+def compiled_loss(model: Any) -> Any:
+    """The loss that a model was compiled with, as a function of (y, y_pred, sample_weight)."""
+    return model._compile_loss
+
+
+def additional_loss(model: Any, loss: Any) -> Any:
+    """A regularisation loss as Keras adds it, one part for each replica."""
+    return model._aggregate_additional_loss(loss)
+
+
 def renew_functions(model: Any) -> None:
     """Replaces the compiled functions of a model, which answer for the graph as it was.
 

@@ -10,6 +10,7 @@ from keras import ops
 
 from kzoo.distillation.errors import DistillationError
 from kzoo.distillation.reduction import weighted_mean
+from kzoo.keras_internals import carried_mask, history
 
 
 class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
@@ -60,7 +61,7 @@ class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
             A float32 scalar: `sum(weight * mask * values) / sum(mask)`.
         """
         if mask is None:
-            mask = getattr(student_outputs, "_keras_mask", None)
+            mask = carried_mask(student_outputs)
         teacher = ops.stop_gradient(ops.cast(teacher_outputs, "float32"))
         student = ops.cast(student_outputs, "float32")
         return weighted_mean(self.values(teacher, student), sample_weight, mask)
@@ -117,8 +118,8 @@ def ends_in_softmax(model: Any) -> bool:
     """Whether the operation that makes a functional model's output is a softmax."""
     outputs = getattr(model, "outputs", None) or []
     for tensor in outputs:
-        history = getattr(tensor, "_keras_history", None)
-        operation = getattr(history, "operation", None)
+        made = history(tensor)
+        operation = None if made is None else made[0]
         if isinstance(operation, keras.layers.Softmax):
             return True
         if getattr(operation, "activation", None) is keras.activations.softmax:

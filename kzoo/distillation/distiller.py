@@ -20,6 +20,12 @@ from kzoo.distillation.routing import padding_mask, select
 from kzoo.distillation.soft_targets import SoftTargetKL
 from kzoo.distillation.stock import as_distillation_loss, loss_value
 from kzoo.heads.head import Head
+from kzoo.keras_internals import (
+    additional_loss,
+    carried_mask,
+    compiled_loss,
+    forget_metric,
+)
 from kzoo.models.raw_fit import Feed, RawFit
 from kzoo.reads.columns import Table
 from kzoo.strategy import in_strategy_scope, replica_count
@@ -94,7 +100,7 @@ class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
             **kwargs,
         )
         # Keras' second name for `loss`: one number, one name in the logs.
-        self._metrics.remove(self.total_loss_tracker)
+        forget_metric(self, self.total_loss_tracker)
         self._last_pass = LastPass()
         host = host_of(teacher, student)
         self.training_settings = Training() if host is None else host.training_settings
@@ -307,7 +313,7 @@ class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
         a = self.student_loss_weight
         student_loss = self._student_loss_value(y, y_pred, sample_weight) if a > 0 else 0.0
         # Before the teacher runs: a call of a model clears the losses its layers had added.
-        extra = [self._aggregate_additional_loss(loss) for loss in self.student.losses]
+        extra = [additional_loss(self, loss) for loss in self.student.losses]
         distillation_loss = self._distillation_loss_value(x, features, sample_weight, a)
         total = a * student_loss + (1.0 - a) * distillation_loss
         batch = ops.shape(keras.tree.flatten(x)[0])[0]
@@ -340,7 +346,7 @@ class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
                 "Give labels, or train on the teacher alone: Distiller(..., student_loss_weight=0)."
             )
         return ops.cast(
-            self._compile_loss(y, y_pred, per_sample_weight(sample_weight, y_pred)), "float32"
+            compiled_loss(self)(y, y_pred, per_sample_weight(sample_weight, y_pred)), "float32"
         )
 
     def _distillation_loss_value(
@@ -360,7 +366,7 @@ class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
         for i, (loss, weight) in enumerate(pairs):
             theirs = teacher[layer_name(loss, "teacher")]
             own = student[layer_name(loss, "student")]
-            own_mask = getattr(own, "_keras_mask", None)
+            own_mask = carried_mask(own)
             if str(i) in self._projection_of:
                 own = self.projections[self._projection_of[str(i)]](ops.cast(own, "float32"))
             own_mask = mask if own_mask is None else own_mask

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kzoo.distillation.errors import DistillationError
+from kzoo.keras_internals import parts
 
 
 def find_layer(model: Any, name: str, role: str = "model") -> Any:
@@ -54,7 +55,7 @@ def find_layer(model: Any, name: str, role: str = "model") -> Any:
 
 
 def _walk(layer: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for child in layer._flatten_layers(include_self=False, recursive=False):
+    for child in parts(layer):
         path = f"{prefix}{child.name}"
         yield path, child
         yield from _walk(child, f"{path}.")

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from kzoo.distillation.errors import DistillationError
+from kzoo.keras_internals import history
 
 ROLES = ("teacher", "student")
 
@@ -72,8 +73,8 @@ def symbolic_inputs(model: Any) -> Any:
 
 
 def _is_optional(tensor: Any) -> bool:
-    history = getattr(tensor, "_keras_history", None)
-    return bool(getattr(getattr(history, "operation", None), "optional", False))
+    made = history(tensor)
+    return made is not None and bool(getattr(made[0], "optional", False))
 
 
 def _require(names: list[str], x: dict[str, Any], role: str) -> None:

@@ -21,6 +21,7 @@ from kzoo.keras_internals import (
     change_shape,
     every_layer,
     history,
+    outputs_structure,
     renew_functions,
     tensors_taken,
 )
@@ -237,7 +238,7 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
 
     def arrange(self, values: Mapping[str, Any]) -> Any:
         """See `RawFit`."""
-        structure = self._outputs_struct
+        structure = outputs_structure(self)
         if not keras.tree.is_nested(structure):
             return values.get(self._plain.names[0])
         names = {id(t): n for t, n in zip(self.outputs, self._plain.names, strict=True)}
@@ -365,7 +366,7 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
             READS.get(read["kind"]).attach(column, tensors, trunk, read["config"])
         model = cls(
             graph.input,
-            graph._outputs_struct,
+            outputs_structure(graph),
             config["name"],
             training=config["training"],
             seed=config["seed"],
