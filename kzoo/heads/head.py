@@ -124,6 +124,17 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         own = [self._known(name) for name in names]
         return answered_by_row(x, self.answers[BARE], own, numbers)
 
+    @property
+    def trainable(self) -> bool:
+        """As in Keras; set to True again, only the output layers that answer are trained."""
+        return bool(keras.layers.Layer.trainable.fget(self))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.layers.Layer.trainable.fset(self, value)
+        if value and self.built:
+            self.prepare(self.composition)
+
     # --- Whose answers -----------------------------------------------------------------------
 
     @property

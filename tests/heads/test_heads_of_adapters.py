@@ -128,6 +128,17 @@ def test_a_part_of_a_composition_has_the_head_that_it_was_trained_with(tiny_clas
     np.testing.assert_allclose(fresh.predict(A[0], verbose=0), expected, atol=1e-5)
 
 
+def test_trainable_false_and_true_again(tiny_classifier):
+    model = tiny_classifier(num_classes=2)
+    for name in ("a", "b"):
+        model.adapters.add(name, "lora[r=2]")
+    before = {id(v) for v in model.trainable_variables}
+    model.trainable = False
+    assert not model.trainable_variables
+    model.trainable = True
+    assert {id(v) for v in model.trainable_variables} == before
+
+
 def test_several_heads_in_one_file(tmp_path):
     """Multi-task: both heads belong to the adapter, and go into its file."""
     import keras

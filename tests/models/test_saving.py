@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.errors import RecipeError
+from kzoo.errors import InputError, RecipeError
 
 TEXTS = ["good film", "a bad and awful cat", "", "xyz"]
 
@@ -120,6 +120,11 @@ def test_saved_models_take_no_overrides(tiny_classifier, tmp_path):
     model.save(tmp_path / "m.keras")
     with pytest.raises(RecipeError, match="`num_classes` cannot be changed"):
         kzoo.load(tmp_path / "m.keras", num_classes=3)
+
+
+def test_a_file_of_an_older_kzoo_says_so():
+    with pytest.raises(InputError, match="written by kzoo 0.1"):
+        kzoo.TextClassifier.from_config({"name": "m", "spec": {}, "trunk": {}, "adapters": {}})
 
 
 def test_a_clone_reads_strings_and_has_the_adapters(tiny_classifier, reviews):
