@@ -123,7 +123,7 @@ def test_saved_models_take_no_overrides(tiny_classifier, tmp_path):
 
 
 def test_a_file_of_an_older_kzoo_says_so():
-    with pytest.raises(InputError, match="written by kzoo 0.1"):
+    with pytest.raises(InputError, match=r"written by kzoo 0\.1"):
         kzoo.TextClassifier.from_config({"name": "m", "spec": {}, "trunk": {}, "adapters": {}})
 
 
