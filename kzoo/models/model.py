@@ -359,8 +359,8 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         """Rebuilds a model from `get_config`, with random weights."""
         if "graph" not in config:
             raise InputError(
-                "The file was written by kzoo 0.1, whose models are not read any more. Load the zoo "
-                "entry, and the adapter from its folder (model.adapters.load)."
+                "The file was written by kzoo 0.1, whose models are not read any more. Load the "
+                "zoo entry, and the adapter from its folder (model.adapters.load)."
             )
         import_plugins(config)
         graph = keras.Model.from_config(dict(config["graph"]), custom_objects)
