@@ -1,6 +1,6 @@
 """The reader of PyTorch checkpoints: tensors exactly, and nothing else."""
 
-import io
+import importlib
 import pickle
 import zipfile
 
@@ -58,8 +58,13 @@ class Calls:
         return self.call
 
 
-@pytest.mark.parametrize("function", [eval, print, io.open, np.frombuffer, pickle.loads])
-def test_no_function_is_called(tmp_path, function):
+@pytest.mark.parametrize(
+    "name", ["builtins.eval", "builtins.print", "io.open", "numpy.frombuffer", "pickle.loads"]
+)
+def test_no_function_is_called(tmp_path, name):
+    # Looked up now: libraries that are imported meanwhile put their own `print` in place.
+    module, _, attribute = name.partition(".")
+    function = getattr(importlib.import_module(module), attribute)
     body = pickle.dumps({"a": Calls(function, "1")})
     with pytest.raises(AdapterError, match=r"asks for `.*`, which is not allowed"):
         read_torch_bin(write(tmp_path / "a.bin", body))
