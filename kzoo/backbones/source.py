@@ -95,11 +95,6 @@ class BackboneSource(BaseModel):
         return Path(spec.origin).parent / self.package.folder
 
 
-def source_names() -> list[str]:
-    """Names of the backbones of the zoo, sorted."""
-    return sorted(path.stem for path in (CONFIGS / "backbones").glob("*.yaml"))
-
-
 def find_source(name: str) -> BackboneSource | str:
     """A named backbone's facts, or the name itself where it is a path or a handle.
 
