@@ -13,6 +13,7 @@ from kzoo.metrics.arrays import (
     pearson,
     spearman,
 )
+from kzoo.metrics.entities import entities, entity_scores
 
 if TYPE_CHECKING:
     from kzoo.metrics.keras_macro_f1 import MacroF1
@@ -22,6 +23,8 @@ __all__ = [
     "accuracy",
     "binary_f1",
     "confusion_matrix",
+    "entities",
+    "entity_scores",
     "macro_f1",
     "pearson",
     "spearman",
