@@ -19,6 +19,8 @@ _WHERE = {
     "adapt": "kzoo.adapters.adapted:adapt",
     "Trunk": "kzoo.trunk.layer:Trunk",
     "TextInput": "kzoo.reads.text:TextInput",
+    "WindowsInput": "kzoo.reads.windows:WindowsInput",
+    "WordsInput": "kzoo.reads.windows:WordsInput",
     "ImageInput": "kzoo.reads.images:ImageInput",
     "ArrayInput": "kzoo.reads.arrays:ArrayInput",
     "Model": "kzoo.models.model:Model",

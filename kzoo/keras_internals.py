@@ -118,6 +118,23 @@ def tensors_taken(operation: Any) -> list[Any]:
     return [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
 
 
+def operations_before(x: Any) -> Iterator[Any]:
+    """The operations that symbolic values depend on, each once for each of its calls."""
+    seen: set[tuple[int, int]] = set()
+    todo = [made for leaf in keras.tree.flatten(x) if (made := history(leaf)) is not None]
+    while todo:
+        operation, index = todo.pop()
+        if (id(operation), index) in seen:
+            continue
+        seen.add((id(operation), index))
+        yield operation
+        todo += [
+            made
+            for tensor in inputs_of_call(operation, index)
+            if (made := history(tensor)) is not None
+        ]
+
+
 def outputs_structure(model: Any) -> Any:
     """The symbolic outputs of a functional model as they were given: a tensor, dict or list."""
     return model._outputs_struct

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -20,6 +20,27 @@ IntArray = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where tokens stand in their texts; flat arrays beside those of `EncodedTexts`.
+
+    Args:
+        sides: int32 (total,), 0 for the first text of a pair, 1 for the second, -1 for special and
+            virtual tokens.
+        starts: int32 (total,), first character in its text.
+        ends: int32 (total,), behind its last character.
+        words: int32 (total,), number of the word as the tokenizer splits the text before it makes
+            subwords; -1 for special and virtual tokens.
+        rows: int64 (n,), which text each row of tokens is of; of one text there may be several.
+    """
+
+    sides: IntArray
+    starts: IntArray
+    ends: IntArray
+    words: IntArray
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class EncodedTexts:
     """Token ids of many texts, one after the other in flat arrays (a ragged batch).
 
@@ -28,12 +49,14 @@ class EncodedTexts:
         segments: int32 (total,), 0 for the first text of a pair, 1 for the second.
         offsets: int64 (n + 1,); row i is `ids[offsets[i]:offsets[i + 1]]`.
         truncated: How many rows were cut to `max_tokens`.
+        places: Where the tokens stand in the texts, of texts that were cut into windows.
     """
 
     ids: IntArray
     segments: IntArray
     offsets: NDArray[np.int64]
     truncated: int = 0
+    places: Places | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -125,44 +148,97 @@ class TextProcessor:
         self,
         rows: Sequence[TextRow],
         prompts: Sequence[Sequence[VirtualTokens]] | None = None,
+        stride: int | None = None,
     ) -> EncodedTexts:
         """Token ids without padding, virtual tokens included.
 
         Args:
             rows: Texts or (text, text) pairs.
             prompts: The virtual tokens of each row. Default: those of `use_prompts`.
+            stride: Where given, a text that is too long is not cut off, but becomes several rows of
+                tokens that overlap by so many; of a pair its second text, with the first in front
+                of each (itself cut to half of the room). The result has `places`.
 
         Returns:
             The ragged batch.
 
         Raises:
-            InputError: A row is neither a string nor a pair of strings; its number is named.
+            InputError: A row is neither a string nor a pair of strings; its number is named. Or
+                `stride` leaves no room.
         """
         rows = check_rows(rows)
         own = [self.prompts] * len(rows) if prompts is None else [tuple(p) for p in prompts]
         if len(own) != len(rows):
             raise InputError(f"`prompts` must have one entry a row. Received: {len(own)}")
-        ids: list[Any] = [None] * len(rows)
-        segments: list[Any] = [None] * len(rows)
+        windows: list[list[Any]] = [[]] * len(rows)
+        frames = {f: framed(f, self._opening, self.family.kind == "encoder") for f in set(own)}
         truncated = 0
         for frame in dict.fromkeys(own):
             numbers = [number for number, prompt in enumerate(own) if prompt == frame]
-            self.tokenizer.enable_truncation(
-                self._room(frame, self._limit), strategy="longest_first"
-            )
-            encodings = self.tokenizer.encode_batch([rows[number] for number in numbers])
-            truncated += sum(bool(encoding.overflowing) for encoding in encodings)
-            start, behind = framed(frame, self._opening, self.family.kind == "encoder")
-            for number, encoding in zip(numbers, encodings, strict=True):
-                if not frame:
-                    ids[number], segments[number] = encoding.ids, encoding.type_ids
-                    continue
-                ids[number] = [*start, *encoding.ids[:1], *behind, *encoding.ids[1:]]
-                types = encoding.type_ids
-                segments[number] = [0] * len(start) + types[:1] + [0] * len(behind) + types[1:]
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype("int64")
+            texts = [rows[number] for number in numbers]
+            room = self._room(frame, self._limit)
+            if stride is None:
+                self.tokenizer.enable_truncation(room, strategy="longest_first")
+            else:
+                texts = self._overlapping(texts, room, stride)
+            for number, encoding in zip(numbers, self.tokenizer.encode_batch(texts), strict=True):
+                truncated += bool(encoding.overflowing) and stride is None
+                windows[number] = [encoding] if stride is None else _windows(encoding)
+
+        every = [
+            (frames[own[n]], window) for n, several in enumerate(windows) for window in several
+        ]
+        offsets = np.concatenate([[0], np.cumsum([len(e) + sum(map(len, f)) for f, e in every])])
         total = int(offsets[-1])
-        return EncodedTexts(_flat(ids, total), _flat(segments, total), offsets, truncated)
+
+        def flat(of: Any, virtual: Any = None) -> IntArray:
+            """A value of each token; of virtual ones their ids, or `virtual`."""
+            chunks: list[Any] = []
+            for (start, behind), encoding in every:
+                values = of(encoding)
+                if len(start) + len(behind):
+                    if virtual is not None:
+                        start, behind = [virtual] * len(start), [virtual] * len(behind)
+                    values = [*start, *values[:1], *behind, *values[1:]]
+                chunks.append(values)
+            return np.fromiter((value for row in chunks for value in row), "int32", total)
+
+        places = None
+        if stride is not None:
+            places = Places(
+                flat(lambda e: [-1 if side is None else side for side in e.sequence_ids], -1),
+                flat(lambda e: [start for start, _ in e.offsets], 0),
+                flat(lambda e: [end for _, end in e.offsets], 0),
+                flat(lambda e: [-1 if word is None else word for word in e.word_ids], -1),
+                np.repeat(np.arange(len(rows)), [len(several) for several in windows]),
+            )
+        return EncodedTexts(
+            flat(lambda e: e.ids),
+            flat(lambda e: e.type_ids, 0),
+            offsets.astype("int64"),
+            truncated,
+            places,
+        )
+
+    def _overlapping(self, texts: list[TextRow], room: int, stride: int) -> list[TextRow]:
+        """Sets the tokenizer to windows; first texts of pairs come back cut to half of the room."""
+        half = (room - self.special) // 2
+        if not 0 <= stride < half:
+            raise InputError(
+                f"`stride` must be from 0 to {half - 1}, less than half of the {room} tokens that "
+                f"there is room for. Received: {stride}"
+            )
+        if texts and isinstance(texts[0], tuple):
+            firsts = [text[0] for text in texts]
+            spans = self.token_offsets(firsts)
+            texts = [
+                (first if len(own) <= half else first[: own[half - 1][1]], text[1])
+                for first, own, text in zip(firsts, spans, texts, strict=True)
+            ]
+            self.tokenizer.enable_truncation(room, stride=stride, strategy="only_second")
+        else:
+            self.tokenizer.enable_truncation(room, stride=stride, strategy="only_first")
+        return texts
 
     def token_ids(self, text: str) -> list[int]:
         """Ids of one text without special tokens, never truncated."""
@@ -252,8 +328,9 @@ class TextProcessor:
         return [list(encoding.offsets) for encoding in encodings]
 
 
-def _flat(rows: Iterable[Any], total: int) -> IntArray:
-    return np.fromiter((value for row in rows for value in row), "int32", total)
+def _windows(encoding: Any) -> list[Any]:
+    """An encoding and what did not fit into it, in order."""
+    return [encoding, *encoding.overflowing]
 
 
 def check_rows(rows: Any, name: str = "x") -> list[TextRow]:

@@ -19,6 +19,7 @@ _WHERE = {
     "Head": "kzoo.heads.head",
     "Regress": "kzoo.heads.regress",
     "Seq2SeqLM": "kzoo.heads.lm",
+    "Tag": "kzoo.heads.tag",
 }
 
 __all__ = [*_WHERE, "HEADS"]

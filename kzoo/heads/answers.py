@@ -113,7 +113,7 @@ def row_numbers(composition: str | Block | None, ids: Any, rows: Any) -> Any:
 
 
 def answered(x: Any, answer: Answer) -> Any:
-    """float (batch, width) to float32 (batch, units)."""
+    """float (..., width) to float32 (..., units)."""
     kernel, bias = answer.effective()
     return ops.matmul(x, kernel) + bias
 
@@ -122,7 +122,7 @@ def answered_by_row(x: Any, bare: Answer, own: list[Answer], numbers: Any) -> An
     """Each row by its own answer; a class that it does not have gets a logit of -1e9.
 
     Args:
-        x: float32 (rows, width).
+        x: float32 (rows, width) or (rows, length, width).
         bare: For rows with number -1.
         own: For the others.
         numbers: int32 (rows,).
@@ -137,4 +137,6 @@ def answered_by_row(x: Any, bare: Answer, own: list[Answer], numbers: Any) -> An
     chosen = numbers + 1
     kernel = ops.take(ops.stack(kernels), chosen, axis=0)
     bias = ops.take(ops.stack(biases), chosen, axis=0)
+    if len(x.shape) == 3:
+        return ops.matmul(x, kernel) + bias[:, None, :]
     return ops.squeeze(ops.matmul(ops.expand_dims(x, 1), kernel), 1) + bias

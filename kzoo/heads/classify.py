@@ -144,6 +144,7 @@ class Classify(Head):
         if answer.facts["num_classes"] is None:
             return {}
         return {
+            "kind": self.kind,
             "num_classes": answer.facts["num_classes"],
             "labels": answer.facts["labels"],
             "pooling": self.pooling,

@@ -14,7 +14,11 @@ from kzoo.adapters.acting.composition import Block
 from kzoo.errors import AdapterError, InputError, WeightsError
 from kzoo.heads.answers import BARE, Answer, answered, answered_by_row, owners, row_numbers
 from kzoo.heads.pooling import pool
-from kzoo.keras_internals import every_layer, history, inputs_of_call, unlocked, untrack
+from kzoo.keras_internals import every_layer, operations_before, unlocked, untrack
+from kzoo.reads.images import ImageInput
+from kzoo.reads.read import Targets
+from kzoo.reads.text import TextInput
+from kzoo.reads.windows import Windows
 from kzoo.seeds import derive_seed
 from kzoo.trunk.layer import Trunk
 
@@ -43,9 +47,12 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     has_variables: ClassVar[bool] = True
     #: Whether the input says what is learned (a language model), and not a column of labels.
     self_labelled: ClassVar[bool] = False
-    #: One row of what `targets` gives.
+    #: Whether its labels stand at tokens of a `WindowsRead`, and not at rows.
+    aligned: ClassVar[bool] = False
+    #: One row of what `targets` or `align` gives, and of its weights.
     target_dtype: ClassVar[str] = "int32"
-    target_shape: ClassVar[tuple[int, ...]] = ()
+    target_shape: ClassVar[tuple[int | None, ...]] = ()
+    weight_shape: ClassVar[tuple[int | None, ...]] = ()
 
     def __init__(
         self,
@@ -92,6 +99,10 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
             whose = f"the weights of {trunks[0].origin} have" if trunks else "the input has"
             raise WeightsError(f"`pooling` 'pooler': {whose} no pooler. Use 'cls' or 'mean'.")
 
+    def make_input(self, trunk: Trunk) -> Any:
+        """The symbolic input for a trunk that this head stands on alone."""
+        return ImageInput(trunk) if trunk.family.kind == "vision" else TextInput(trunk)
+
     def build(self, input_shape: Any) -> None:
         """Makes the output layers."""
         shape = input_shape["tokens"] if isinstance(input_shape, Mapping) else input_shape
@@ -113,7 +124,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         return self.answer(self.head_dropout(pooled, training=training))
 
     def answer(self, x: Any) -> Any:
-        """float32 (batch, width) to (batch, units), by whoever acts."""
+        """float32 (batch, ..., width) to (batch, ..., units), by whoever acts."""
         composition = self.composition
         names = owners(composition)
         trunk = self._followed.trunk
@@ -302,8 +313,42 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         return {}
 
     def decode(self, outputs: NDArray[Any]) -> Any:
-        """What outputs mean: label names, numbers, spans."""
+        """What outputs mean: label names, numbers."""
         return np.asarray(outputs)
+
+    # --- Of heads whose labels stand at tokens ---------------------------------------------------
+
+    def align(self, column: NDArray[Any], windows: Windows) -> Targets:
+        """Labels as the loss takes them, window by window.
+
+        Args:
+            column: Labels of the n texts.
+            windows: The m windows of these.
+
+        Returns:
+            (window numbers, length) -> (labels (windows, *target_shape), float32 weights
+            (windows, *weight_shape)).
+
+        Raises:
+            InputError: A label that does not fit; its row is named.
+        """
+        raise NotImplementedError
+
+    def read_off(self, outputs: NDArray[Any], windows: Windows) -> list[Any]:
+        """What outputs mean in the texts.
+
+        Args:
+            outputs: (m, length, ...), the outputs of the m windows.
+            windows: The windows of n texts.
+
+        Returns:
+            n values.
+        """
+        raise NotImplementedError
+
+    def value_scores(self, column: Sequence[Any], values: Sequence[Any]) -> dict[str, float]:
+        """Scores of what `read_off` gives against the labels of n texts; after `evaluate`."""
+        return {}
 
     def class_weight(self, weights: Mapping[Any, float]) -> dict[int, float]:
         """Weights by label as weights by class id.
@@ -349,20 +394,9 @@ class _Followed:
 def _trunks_before(x: Any) -> Iterator[Trunk]:
     """The trunks that a symbolic value depends on, each once."""
     found: set[int] = set()
-    seen: set[tuple[int, int]] = set()
-    todo = [made for leaf in keras.tree.flatten(x) if (made := history(leaf)) is not None]
-    while todo:
-        operation, index = todo.pop()
-        if (id(operation), index) in seen:
-            continue
-        seen.add((id(operation), index))
+    for operation in operations_before(x):
         if isinstance(operation, keras.layers.Layer):
             for part in every_layer(operation):
                 if isinstance(part, Trunk) and id(part) not in found:
                     found.add(id(part))
                     yield part
-        todo += [
-            made
-            for tensor in inputs_of_call(operation, index)
-            if (made := history(tensor)) is not None
-        ]

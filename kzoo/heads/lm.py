@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from kzoo.errors import InputError
 from kzoo.heads import HEADS
 from kzoo.heads.head import Head
+from kzoo.metrics.keras_token_accuracy import TokenAccuracy
+from kzoo.reads.language import LanguageInput
+from kzoo.trunk.layer import Trunk
 
 
 class LanguageHead(Head):
@@ -26,11 +29,17 @@ class LanguageHead(Head):
     kind = "lm"
     has_variables = False
     self_labelled = True
+    target_shape = (None,)
+    weight_shape = (None,)
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("dropout", 0.0)
         kwargs.setdefault("pooling", "last")
         super().__init__(autocast=False, **kwargs)
+
+    def make_input(self, trunk: Trunk) -> Any:
+        """See `Head`."""
+        return LanguageInput(trunk)
 
     def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
         """See `Head`."""
@@ -66,7 +75,7 @@ class LanguageHead(Head):
         import keras_hub
 
         return [
-            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+            TokenAccuracy(),
             keras_hub.metrics.Perplexity(from_logits=True, name="perplexity"),
         ]
 

@@ -7,14 +7,12 @@ from typing import Any
 
 from kzoo.errors import InputError
 from kzoo.heads.head import Head
-from kzoo.keras_internals import history
+from kzoo.keras_internals import history, operations_before
 from kzoo.models.raw_data import Feed
 from kzoo.reads import READS
 from kzoo.reads.arrays import ArrayRead
-from kzoo.reads.images import ImageInput
-from kzoo.reads.language import LanguageInput
 from kzoo.reads.read import read_of
-from kzoo.reads.text import TextInput
+from kzoo.reads.windows import WindowsRead
 from kzoo.trunk.layer import Trunk
 
 
@@ -62,11 +60,27 @@ def feeds_of_inputs(named: Mapping[str, Any], trunks: Sequence[Trunk]) -> Iterat
         yield Feed(read.name, read)
 
 
-def input_for(trunk: Trunk, head: Head) -> Any:
-    """The symbolic input for a trunk that ends in a head."""
-    if trunk.family.kind == "vision":
-        return ImageInput(trunk)
-    return LanguageInput(trunk) if head.self_labelled else TextInput(trunk)
+def aligned_columns(outputs: Sequence[Any]) -> dict[str, str]:
+    """Output name -> the column at whose tokens its labels stand.
+
+    Raises:
+        InputError: A head stands behind no such input, or behind several.
+    """
+    found = {}
+    for tensor in outputs:
+        made = history(tensor)
+        if made is None or not isinstance(made[0], Head) or not made[0].aligned:
+            continue
+        reads = {getattr(operation, "kzoo_read", None) for operation in operations_before(tensor)}
+        columns = {read.name for read in reads if isinstance(read, WindowsRead)}
+        if len(columns) != 1:
+            raise InputError(
+                f"The head `{made[0].name}` must stand behind one kzoo.WordsInput or "
+                "kzoo.WindowsInput, which keep the places of tokens. "
+                f"Received: {sorted(columns) or 'none'}"
+            )
+        found[str(made[0].name)] = columns.pop()
+    return found
 
 
 def reads_pooled(operation: Any) -> bool:

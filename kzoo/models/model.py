@@ -26,9 +26,9 @@ from kzoo.keras_internals import (
     tensors_taken,
 )
 from kzoo.models.graph import (
+    aligned_columns,
     feeds_of_inputs,
     heads_of,
-    input_for,
     mapped,
     output_name,
     reads_pooled,
@@ -108,6 +108,7 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         self._plain.heads = heads_of(self.outputs)
         self._plain.recipe = None if recipe is None else dict(recipe)
         self._plain.feeds = list(feeds_of_inputs(named, found))
+        self._plain.aligned = aligned_columns(self.outputs)
         self.data_seed = seed if seed is not None else (found[0].seed if found else 0)
         for trunk in found:
             trunk.holders.add(self)
@@ -142,7 +143,7 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         if not isinstance(head, Head):
             options = {"kind": cls.head_kind, "seed": trunk.seed, "name": "head", **(head or {})}
             ending = HEADS.get(options.pop("kind"))(**options)
-        inputs = input_for(trunk, ending)
+        inputs = ending.make_input(trunk)
         outputs = ending(trunk(inputs))
         return cls(inputs, outputs, name, training=training, seed=trunk.seed, recipe=recipe)
 
@@ -222,6 +223,11 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
     def heads(self) -> Mapping[str, Head]:
         """Output name -> head, for the outputs that have one."""
         return MappingProxyType(self._plain.heads)
+
+    @property
+    def aligned(self) -> Mapping[str, str]:
+        """See `RawFit`."""
+        return self._plain.aligned
 
     @property
     def input_specs(self) -> dict[str, Any]:
@@ -387,5 +393,6 @@ class _Plain:
     trunks: dict[str, Trunk]
     heads: dict[str, Head]
     feeds: list[Feed]
+    aligned: dict[str, str]
     names: list[str]
     recipe: dict[str, Any] | None

@@ -17,9 +17,9 @@ from kzoo.adapters.acting.rows import row_ids
 from kzoo.errors import InputError
 from kzoo.heads.head import Head
 from kzoo.reads import streams
-from kzoo.reads.batches import LEARNED, batches
+from kzoo.reads.batches import batches
 from kzoo.reads.columns import Table, is_split, read_table
-from kzoo.reads.read import Part, Read
+from kzoo.reads.read import ITSELF, Part, Read
 from kzoo.training.settings import Training
 
 
@@ -77,6 +77,11 @@ class RawData:
         raise NotImplementedError
 
     @property
+    def aligned(self) -> Mapping[str, str]:
+        """Output name -> the column at whose tokens its labels stand."""
+        return {}
+
+    @property
     def output_names_in_order(self) -> Sequence[str]:
         """Names of all outputs."""
         raise NotImplementedError
@@ -114,7 +119,9 @@ class RawData:
             return None
         if self._learns_input and is_split(x):
             x = x.inputs  # its class labels are nothing for a language model
-        return read_table(x, y, sample_weight, self._columns(), self.output_names_in_order)
+        as_given = {name for name, head in self.heads.items() if head.aligned}
+        names = self.output_names_in_order
+        return read_table(x, y, sample_weight, self._columns(), names, as_given)
 
     def prepare(
         self,
@@ -172,26 +179,34 @@ class RawData:
         adapter_names: Any = None,
         predicting: bool = False,
         **options: Any,
-    ) -> tuple[Any, NDArray[np.int64]]:
+    ) -> tuple[Any, NDArray[np.int64], list[Part]]:
         by_row = self._row_inputs(adapter_names, table.rows)
         parts = self._encode(table, by_row, predicting)
         labels = {} if predicting else self._targets(table)
+        weights = None if table.weights is None else table.weights.astype("float32")
+        parts, rows = one_row_each(parts, table.rows)
+        if rows is not None:
+            labels = {name: column[rows] for name, column in labels.items()}
+            by_row = {key: ids[rows] for key, ids in by_row.items()}
+            weights = None if weights is None else weights[rows]
         size = self.training_settings.batch_size if batch_size is None else batch_size
         if size < 1:
             raise InputError(f"`batch_size` must be at least 1. Received: {size}")
-        return batches(
+        dataset, order = batches(
             parts,
-            table.rows,
+            table.rows if rows is None else len(rows),
             self._pack,
             self.input_specs,
             labels=labels,
-            weights=None if table.weights is None else table.weights.astype("float32"),
+            learned=self._learned_specs({name for part in parts for name in part.targets}),
+            weights=weights,
             by_row=by_row,
             batch_size=size,
             shuffle=shuffle,
             seed=self.data_seed,
             **options,
         )
+        return dataset, order, parts
 
     def _encode(
         self, table: Table, by_row: Mapping[str, Any], predicting: bool = False
@@ -205,7 +220,15 @@ class RawData:
                 column = list(zip(column, next(iter(table.labels.values())), strict=True))
             prompts = self._prompts_of_rows(read.trunk, by_row)
             encode = read.encode_learned if learned else read.encode
-            parts += [feed.part(part) for part in encode(column, prompts)]
+            for part in encode(column, prompts):
+                if part.windows is not None and not predicting:
+                    own = {
+                        name: self.heads[name].align(table.labels[name], part.windows)
+                        for name, at in self.aligned.items()
+                        if at == feed.column and name in table.labels
+                    }
+                    part = replace(part, targets={**part.targets, **own})
+                parts.append(feed.part(part))
         return parts
 
     @property
@@ -216,7 +239,7 @@ class RawData:
         found: dict[str, NDArray[Any]] = {}
         for name in self.output_names_in_order:
             head = self.heads.get(name)
-            if head is not None and head.self_labelled:
+            if head is not None and (head.self_labelled or name in self.aligned):
                 continue
             if name not in table.labels:
                 if table.labels:
@@ -226,20 +249,39 @@ class RawData:
             found[name] = column if head is None else head.targets(column, table.names)
         return found
 
-    def _pack(self, inputs: dict[str, Any], labels: dict[str, Any], weights: Any, learned: Any):  # type: ignore[no-untyped-def]
-        """One batch as Keras wants it."""
-        if not labels and learned is None:
+    def _learned_specs(self, names: Any) -> dict[str, Any]:
+        """TensorSpecs of (labels, weights) of what is learned at tokens."""
+        found = {}
+        for name, head in self.heads.items():
+            key = ITSELF if head.self_labelled else name
+            if key in names:
+                found[key] = (
+                    tf.TensorSpec((None, *head.target_shape), head.target_dtype),
+                    tf.TensorSpec((None, *head.weight_shape), tf.float32),
+                )
+        return found
+
+    def _pack(
+        self, inputs: dict[str, Any], labels: dict[str, Any], weights: Any, learned: dict[str, Any]
+    ) -> Any:
+        """One batch, or the TensorSpecs of one, as Keras wants it."""
+        if not labels and not learned:
             return inputs
-        own_weights: dict[str, Any] = {}
-        labels = dict(labels)
+        labels, own_weights = dict(labels), {}
         for name in self.output_names_in_order:
             head = self.heads.get(name)
-            if head is not None and head.self_labelled:
-                labels[name], own_weights[name] = learned
-            else:
-                own_weights[name] = weights
+            key = ITSELF if head is not None and head.self_labelled else name
+            own_weights[name] = weights
+            if key in learned:
+                labels[name], own_weights[name] = learned[key]
+                if isinstance(weights, np.ndarray):  # counts for all that is learned in a row
+                    own = own_weights[name]
+                    own_weights[name] = own * weights.reshape(-1, *[1] * (own.ndim - 1))
         if all(value is None for value in own_weights.values()):
             return inputs, _without_lists(self.arrange(labels))
+        for name, own in own_weights.items():
+            if own is None:
+                own_weights[name] = _ones(labels[name])
         return (
             inputs,
             _without_lists(self.arrange(labels)),
@@ -271,12 +313,15 @@ class RawData:
         table = self._table(x, y, sample_weight)
         if table is None:
             raise InputError(f"A batch of `x` holds no columns to read: {type(x).__name__}")
-        parts = self._encode(table, {})
-        inputs, learned = streams.stream_parts(parts, table.rows)
+        parts, rows = one_row_each(self._encode(table, {}), table.rows)
+        labels = self._targets(table)
         weights = None if table.weights is None else table.weights.astype("float32")
-        if learned is not None and weights is not None:
-            learned = (learned[0], learned[1] * weights[:, None])
-        return self._pack(inputs, self._targets(table), weights, learned)
+        if rows is not None:
+            labels = {name: column[rows] for name, column in labels.items()}
+            weights = None if weights is None else weights[rows]
+        count = table.rows if rows is None else len(rows)
+        inputs, learned = streams.stream_parts(parts, count)
+        return self._pack(inputs, labels, weights, learned)
 
     def _stream_signature(self, raw: Any) -> Any:
         """TensorSpecs of an encoded batch of a dataset."""
@@ -286,6 +331,12 @@ class RawData:
         labels = {}
         for name in self.output_names_in_order:
             head = self.heads.get(name)
+            if name in self.aligned:
+                raise InputError(
+                    f"`x`: labels of the head `{name}` have a length of their own in each row, "
+                    "which a tf.data.Dataset does not carry. Pass columns, a generator of batches "
+                    "or a keras.utils.PyDataset."
+                )
             if head is not None and head.self_labelled:
                 continue
             if not others and not _labelled(named, self._columns(), name):
@@ -294,7 +345,7 @@ class RawData:
             dtype = _label_dtype(others, name) if head is None else head.target_dtype
             labels[name] = tf.TensorSpec((None, *shape), dtype)
         weights = tf.TensorSpec((None,), tf.float32) if len(others) > 1 else None
-        learned = LEARNED if self._learns_input else None
+        learned = self._learned_specs({ITSELF} if self._learns_input else {})
         return self._pack(self.input_specs, labels, weights, learned)
 
     # --- Adapters by row -------------------------------------------------------------------------
@@ -330,6 +381,34 @@ class RawData:
             if known is trunk and key in by_row and isinstance(active, PerRow):
                 return row_prompts(trunk.sites, active, by_row[key])
         return None
+
+
+def one_row_each(parts: list[Part], rows: int) -> tuple[list[Part], NDArray[np.int64] | None]:
+    """Parts with the same rows, where the texts of one have become windows.
+
+    Returns:
+        The parts, and which row of the table each of theirs is of; None where all are as they were.
+
+    Raises:
+        InputError: Two columns were cut, in different ways.
+    """
+    cut = [part.windows.places.rows for part in parts if part.windows is not None]
+    ways = [own for own in cut if len(own) != rows]
+    if not ways:
+        return parts, None
+    if len(parts) > 1 and len(cut) > 1 and any(not np.array_equal(own, cut[0]) for own in cut):
+        raise InputError(
+            "Two columns are read as windows, and some of their texts are longer than "
+            "`max_tokens`, so that each would be cut in its own way. Make one a kzoo.TextInput."
+        )
+    return [p if p.windows is not None else p.of(cut[0]) for p in parts], cut[0]
+
+
+def _ones(labels: Any) -> Any:
+    """Weights of 1, or their TensorSpec."""
+    if isinstance(labels, tf.TensorSpec):
+        return tf.TensorSpec((None,), tf.float32)
+    return np.ones(len(labels), "float32")
 
 
 def _without_lists(values: Any) -> Any:

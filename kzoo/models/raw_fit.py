@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ from kzoo.models.raw_data import Feed, RawData
 from kzoo.reads import streams
 from kzoo.reads.columns import Table, as_list, is_split, label_column
 from kzoo.reads.orders import first_pass
-from kzoo.reads.read import Read
+from kzoo.reads.read import Part, Read
 from kzoo.training.schedule import WarmupLinearDecay
 
 __all__ = ["Feed", "RawData", "RawFit"]
@@ -95,7 +95,7 @@ class RawFit(HeadCompile):
             self._compile_once()
             options: dict[str, Any]
             options = {"few_shapes": self.jit_compile, "first_epoch": first}
-            x, _ = self._batches(table, batch_size, shuffle, adapter_names, **options)
+            x, *_ = self._batches(table, batch_size, shuffle, adapter_names, **options)
             y = sample_weight = batch_size = None
             validation_split = 0.0
             shuffle = False  # done; Keras would warn that it cannot
@@ -150,7 +150,8 @@ class RawFit(HeadCompile):
                 "A generator can be read once only: pass `num_classes=` or `labels=` to the head, "
                 "or a tf.data.Dataset or PyDataset."
             )
-        for name, column in stream_labels(x, self._columns(), self.output_names_in_order).items():
+        names = self.output_names_in_order
+        for name, column in stream_labels(x, names, set(self.aligned)).items():
             if name in wanting:
                 self.heads[name].learn(column)
         self.heads_learned()
@@ -204,23 +205,26 @@ class RawFit(HeadCompile):
         """
         if hasattr(x, "splits"):
             x = x["test"]
+        more: dict[str, float] = {}
         if streams.is_stream(x):
             raw, x = self._is_raw_stream(x)
             if raw:
                 self._check_open()
                 self._compile_once()
                 x, batch_size = self._stream(x, batch_size), None
-        elif self._table(x) is not None:
+        elif (table := self._table(x, y, sample_weight)) is not None:
             self._check_open()
             self._compile_once()
-            options = {"few_shapes": self.jit_compile, "adapter_names": adapter_names}
-            x = self.prepare(x, y, sample_weight, batch_size, by_length=True, **options)
+            if self.aligned:
+                more = self._value_scores(table, batch_size, adapter_names)
+            options = {"few_shapes": self.jit_compile, "by_length": True}
+            x, *_ = self._batches(table, batch_size, False, adapter_names, **options)
             y = sample_weight = batch_size = None
         with streams.own_errors():
             found = super().evaluate(  # type: ignore[misc]
                 x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
             )
-        more = self._whole_scores(x)
+        more |= self._whole_scores(x)
         if not more:
             return found
         if isinstance(found, dict):
@@ -249,9 +253,72 @@ class RawFit(HeadCompile):
         scores: dict[str, float] = {}
         for name, head in wanting.items():
             own = head.whole_scores(np.concatenate(labels[name]), np.concatenate(outputs[name]))
-            prefix = "" if len(self.output_names_in_order) == 1 else f"{name}_"
-            scores |= {prefix + key: value for key, value in own.items()}
+            scores |= self._said_of(name, own)
         return scores
+
+    def _said_of(self, name: str, scores: Mapping[str, float]) -> dict[str, float]:
+        prefix = "" if len(self.output_names_in_order) == 1 else f"{name}_"
+        return {prefix + key: value for key, value in scores.items()}
+
+    def _value_scores(
+        self, table: Table, batch_size: int | None, adapter_names: Any
+    ) -> dict[str, float]:
+        """Scores of what is read off the texts."""
+        scores: dict[str, float] = {}
+        values = self._values(table, batch_size, 0, adapter_names)
+        for name in self.aligned:
+            if name in table.labels:
+                own = self.heads[name].value_scores(table.labels[name], values[name])
+                scores |= self._said_of(name, own)
+        return scores
+
+    def predict_values(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        adapter_names: Any = None,
+    ) -> Any:
+        """What the model says of each row, by its heads: label names, numbers, entities, answers.
+
+        Args:
+            x: Columns in memory, as `predict` takes them.
+            batch_size: As in `predict`.
+            verbose: As in `predict`.
+            adapter_names: As in `predict`.
+
+        Returns:
+            n values, or a structure of these as the outputs have it.
+
+        Raises:
+            InputError: x is tensors or a stream, which have no texts to read values off.
+        """
+        table = None if streams.is_stream(x) else self._table(x)
+        if table is None:
+            raise InputError(
+                "`x` must be columns in memory, such as a list of texts. "
+                f"Received: {type(x).__name__}"
+            )
+        self._check_open()
+        return self.arrange(self._values(table, batch_size, verbose, adapter_names))
+
+    def _values(
+        self, table: Table, batch_size: int | None, verbose: Any, adapter_names: Any
+    ) -> dict[str, Any]:
+        found, parts = self._predicted(table, batch_size, verbose, None, None, adapter_names)
+        windows = {
+            feed.column: part.windows
+            for feed, part in zip(self.feeds, parts, strict=False)
+            if part.windows is not None
+        }
+        values = {}
+        for name, own in self.by_output(found).items():
+            head = self.heads.get(name)
+            if name in self.aligned and head is not None:
+                values[name] = head.read_off(own, windows[self.aligned[name]])
+            else:
+                values[name] = own if head is None else head.decode(own)
+        return values
 
     def predict(
         self,
@@ -264,7 +331,9 @@ class RawFit(HeadCompile):
     ) -> Any:
         """As `keras.Model.predict`, on raw columns too; rows come back in the order given.
 
-        `adapter_names` is the adapter of each row, or `__base__`, with `kzoo.PerRow` active.
+        `adapter_names` is the adapter of each row, or `__base__`, with `kzoo.PerRow` active. Of an
+        output with a number for each token the rows are filled up with 0, and a text that was cut
+        into windows has a row for each of these; `predict_values` puts them together again.
         """
         self._check_open()
         if streams.is_stream(x):
@@ -276,8 +345,20 @@ class RawFit(HeadCompile):
         table = self._table(x)
         if table is None:
             return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
+        return self._predicted(table, batch_size, verbose, steps, callbacks, adapter_names)[0]
+
+    def _predicted(
+        self,
+        table: Table,
+        batch_size: int | None,
+        verbose: Any,
+        steps: int | None,
+        callbacks: Any,
+        adapter_names: Any,
+    ) -> tuple[Any, list[Part]]:
+        """Outputs, a row for each encoded one, and the parts that were encoded."""
         # Similar lengths together waste no padding; the order is restored afterwards.
-        dataset, order = self._batches(
+        dataset, order, parts = self._batches(
             table,
             batch_size,
             adapter_names=adapter_names,
@@ -288,7 +369,7 @@ class RawFit(HeadCompile):
         with streams.own_errors():
             found = super().predict(dataset, None, verbose, steps, callbacks)  # type: ignore[misc]
         back = np.argsort(order, kind="stable")
-        return keras.tree.map_structure(lambda value: value[back], found)
+        return keras.tree.map_structure(lambda value: _dense(value)[back], found), parts
 
     def _check_open(self) -> None:
         for head in self.heads.values():
@@ -304,6 +385,11 @@ class RawFit(HeadCompile):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
         self._recipe_schedule = schedule
+
+
+def _dense(value: Any) -> Any:
+    """Rows of tokens of several lengths, filled up with 0."""
+    return value.to_tensor().numpy() if isinstance(value, tf.RaggedTensor) else value
 
 
 def hold_out(table: Table, share: float, reads: Mapping[str, Read]) -> tuple[Table, Any]:
@@ -355,8 +441,8 @@ def _part(column: Any, rows: slice) -> Any:
     return column[rows]
 
 
-def stream_labels(x: Any, reads: Mapping[str, Read], outputs: Sequence[str]) -> dict[str, Any]:
-    """All labels of a stream with an end, in one pass.
+def stream_labels(x: Any, outputs: Sequence[str], as_given: Collection[str]) -> dict[str, Any]:
+    """All labels of a stream with an end, in one pass; those `as_given` as objects.
 
     Raises:
         InputError: No labels, no rows, or no end.
@@ -383,8 +469,11 @@ def stream_labels(x: Any, reads: Mapping[str, Read], outputs: Sequence[str]) -> 
             usual = [name, *("label", "labels", "target", "y")]
             own = next((named[key] for key in usual if key in named), None)
             if own is not None:
+                own = np.fromiter(own, object, len(own)) if name in as_given else own
                 found.setdefault(name, []).append(np.atleast_1d(own))
     if not found:
         raise InputError("`x` is empty. At least one text of each class is needed.")
     columns = {name: np.concatenate(own) for name, own in found.items()}
-    return {name: label_column(own, len(own), name) for name, own in columns.items()}
+    return {
+        name: label_column(own, len(own), name, name in as_given) for name, own in columns.items()
+    }

@@ -18,6 +18,8 @@ _WHERE = {
     "ImageInput": "kzoo.reads.images",
     "Read": "kzoo.reads.read",
     "TextInput": "kzoo.reads.text",
+    "WindowsInput": "kzoo.reads.windows",
+    "WordsInput": "kzoo.reads.windows",
 }
 
 __all__ = [*_WHERE, "READS"]

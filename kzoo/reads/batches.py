@@ -19,8 +19,9 @@ from kzoo.reads.buckets import (
 from kzoo.reads.orders import epoch_generators
 from kzoo.reads.read import Part
 
-# (inputs by name, labels by output name, weights, what the input says is to be learned) -> batch
-Pack = Callable[[dict[str, Any], dict[str, Any], Any, Any], Any]
+# (inputs by name, labels by output name, weights by row, (labels, weights) by output name of what
+# is learned at tokens) -> batch
+Pack = Callable[[dict[str, Any], dict[str, Any], Any, dict[str, Any]], Any]
 
 
 def batches(
@@ -30,6 +31,7 @@ def batches(
     inputs: Mapping[str, Any],
     *,
     labels: Mapping[str, NDArray[Any]] | None = None,
+    learned: Mapping[str, Any] | None = None,
     weights: NDArray[Any] | None = None,
     by_row: Mapping[str, NDArray[Any]] | None = None,
     batch_size: int,
@@ -47,6 +49,7 @@ def batches(
         pack: Arranges a batch as Keras wants it.
         inputs: Input name -> TensorSpec.
         labels: Output name -> n labels.
+        learned: Output name -> TensorSpecs of the (labels, weights) that parts give for it.
         weights: float32 (n,).
         by_row: Further inputs of the model by name, arrays of n rows.
         batch_size: Rows a batch.
@@ -74,25 +77,22 @@ def batches(
         else:
             plan = ordered_batches(lengths, own_buckets, batch_size, order)
         for numbers, length in plan:
-            made, learned = padded_parts(parts, numbers, buckets, lead, length)
+            made, at_tokens = padded_parts(parts, numbers, buckets, lead, length)
             made |= {name: values[numbers] for name, values in further.items()}
             weight = None if weights is None else weights[numbers]
             own = {name: values[numbers] for name, values in labels.items()}
-            yield pack(made, own, weight, _weighted(learned, weight))
+            yield pack(made, own, weight, at_tokens)
 
     specs = {**inputs, **{name: _spec(v) for name, v in further.items()}}
     signature = pack(
         specs,
         {name: _spec(v) for name, v in labels.items()},
         None if weights is None else _spec(weights),
-        LEARNED if any(part.targets for part in parts) else None,
+        dict(learned or {}),
     )
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     steps = -(-rows // batch_size)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2), order
-
-
-LEARNED = (tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32))
 
 
 def padded_parts(
@@ -101,8 +101,8 @@ def padded_parts(
     buckets: Sequence[Sequence[int]],
     lead: Part | None = None,
     lead_length: int = 0,
-) -> tuple[dict[str, Any], Any]:
-    """The inputs of some rows, and what they say is to be learned.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The inputs of some rows, and by output name what is learned at their tokens.
 
     Args:
         parts: Of all encoded columns.
@@ -112,13 +112,12 @@ def padded_parts(
         lead_length: That length.
     """
     made: dict[str, Any] = {}
-    learned = None
+    learned: dict[str, Any] = {}
     for part, own in zip(parts, buckets, strict=True):
         longest = 0 if part.lengths is None else int(part.lengths[numbers].max(initial=0))
         length = lead_length if part is lead else bucket_for(longest, own)
         made |= part.pad(numbers, length)
-        if part.targets is not None:
-            learned = part.targets(numbers, length)
+        learned |= {name: targets(numbers, length) for name, targets in part.targets.items()}
     return made, learned
 
 
@@ -128,13 +127,6 @@ def _buckets(part: Part, few_shapes: bool, most: int) -> tuple[int, ...]:
     if few_shapes:
         return choose_buckets(part.lengths, part.longest, most=most)
     return every_length(part.lengths, part.longest)
-
-
-def _weighted(learned: Any, weights: Any) -> Any:
-    """A row's weight counts for all that is learned in it."""
-    if learned is None or weights is None:
-        return learned
-    return learned[0], learned[1] * weights[:, None]
 
 
 def _spec(array: NDArray[Any]) -> Any:

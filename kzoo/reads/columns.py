@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ def read_table(
     sample_weight: Any,
     reads: Mapping[str, Read],
     outputs: Sequence[str],
+    as_given: Collection[str] = (),
 ) -> Table | None:
     """Reads columns and labels in any accepted form; None where x is tensors for Keras.
 
@@ -54,6 +55,7 @@ def read_table(
         sample_weight: n numbers.
         reads: Column name -> read.
         outputs: Names of the outputs.
+        as_given: Those of them whose labels stay the objects that they are (lists of tags).
 
     Raises:
         InputError: A column is missing, empty, of another length or of a wrong kind.
@@ -76,7 +78,10 @@ def read_table(
     labels = _labels(y, columns, reads, outputs)
     return Table(
         inputs,
-        {name: label_column(column, rows, _said(name, outputs)) for name, column in labels.items()},
+        {
+            name: label_column(column, rows, _said(name, outputs), name in as_given)
+            for name, column in labels.items()
+        },
         None if sample_weight is None else _weights(sample_weight, rows),
         names,
         rows,
@@ -187,15 +192,15 @@ def _said(name: str, outputs: Sequence[str]) -> str:
     return "y" if len(outputs) == 1 else f"y[{name!r}]"
 
 
-def label_column(y: Any, rows: int, name: str) -> Any:
-    """A label column as an array (rows, ...).
+def label_column(y: Any, rows: int, name: str, as_given: bool = False) -> Any:
+    """A label column as an array (rows, ...), or of n objects.
 
     Raises:
         InputError: Another number of labels.
     """
     column = as_list(y)
     try:
-        column = np.asarray(column)
+        column = np.fromiter(column, object, len(column)) if as_given else np.asarray(column)
     except ValueError:  # rows of different lengths, which some heads take
         column = np.fromiter(column, object, len(column))
     if column.ndim == 2 and column.shape[1] == 1:
@@ -228,6 +233,8 @@ def looks_like_text(x: Any) -> bool:
     first = x[0]
     while isinstance(first, (list, tuple)) and len(first):
         first = first[0]
+    if isinstance(first, str):  # NumPy's strings have a shape and a dtype too
+        return True
     return (isinstance(first, np.ndarray) and first.dtype.kind in "USO") or not _is_tensor(first)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kzoo.backbones.text import EncodedTexts, IntArray, TextProcessor, TextRow, check_rows
 from kzoo.errors import InputError, WeightsError
 from kzoo.reads import READS
-from kzoo.reads.read import Part, Rows, prefix_of, symbolic
+from kzoo.reads.read import ITSELF, Part, Rows, padded, prefix_of, symbolic
 from kzoo.reads.text import TextRead
 from kzoo.trunk.layer import Trunk
 
@@ -66,7 +66,7 @@ class LanguageRead(TextRead):
             size = self.trunk.vocabulary_size
             learned = language_rows(text, rows, self.end, size, by_row)
             part = self.part(learned.encoded)
-            return [replace(part, targets=_targets(learned))]
+            return [replace(part, targets={ITSELF: _targets(learned)})]
         learned = seq2seq_rows(text, rows, self.end, by_row)
         targets = learned.learned
 
@@ -75,7 +75,7 @@ class LanguageRead(TextRead):
 
         return [
             self.part(learned.encoded),
-            Part(pad, targets.lengths, text.max_tokens, _targets(learned)),
+            Part(pad, targets.lengths, text.max_tokens, {ITSELF: _targets(learned)}),
         ]
 
 
@@ -102,17 +102,6 @@ def _targets(learned: LanguageRows) -> Any:
         )
 
     return targets
-
-
-def padded(
-    values: NDArray[Any], offsets: NDArray[np.int64], rows: Any, length: int
-) -> NDArray[Any]:
-    """Rows of a ragged array, (len(rows), length), filled up with 0."""
-    out = np.zeros((len(rows), length), values.dtype)
-    for number, row in enumerate(rows):
-        own = values[offsets[row] : offsets[row + 1]]
-        out[number, : len(own)] = own
-    return out
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from kzoo.errors import InputError
 from kzoo.keras_internals import history
 
+if TYPE_CHECKING:
+    from kzoo.reads.windows import Windows
+
 Rows = NDArray[np.int64]
 Arrays = dict[str, NDArray[Any]]
+Targets = Callable[[Rows, int], tuple[NDArray[Any], NDArray[Any]]]
+ITSELF = ""  # instead of an output's name, where the input says itself what is learned
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,23 @@ class Part:
             which is 0 for a part without lengths.
         lengths: int (n,), tokens of each row; None where all rows have one shape.
         longest: The longest length that may be needed.
-        targets: (row numbers, length) -> (labels, weights), int32 and float32 (rows, length),
-            where the input says itself what is to be learned.
+        targets: Output name -> (row numbers, length) -> (labels, weights), for the outputs that
+            learn something at the tokens of this input; under `ITSELF` what the input says itself.
+        windows: Which text each encoded row is of, where one may have become several.
     """
 
     pad: Callable[[Rows, int], Arrays]
     lengths: NDArray[np.int64] | None = None
     longest: int = 0
-    targets: Callable[[Rows, int], tuple[NDArray[Any], NDArray[Any]]] | None = None
+    targets: Mapping[str, Targets] = field(default_factory=dict)
+    windows: Windows | None = None
+
+    def of(self, rows: Rows) -> Part:
+        """The part with a row for each number in `rows`."""
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return replace(
+            self, pad=lambda numbers, length: self.pad(rows[numbers], length), lengths=lengths
+        )
 
 
 class Read:
@@ -127,3 +141,14 @@ def prefix_of(name: str | None) -> str:
 def symbolic(names: Sequence[str], shape: Sequence[int | None], dtype: str) -> dict[str, Any]:
     """A Keras input for each name, of one shape (without the batch) and dtype."""
     return {name: keras.Input(tuple(shape), dtype=dtype, name=name) for name in names}
+
+
+def padded(
+    values: NDArray[Any], offsets: NDArray[np.int64], rows: Rows, length: int, fill: int = 0
+) -> NDArray[Any]:
+    """Rows of a ragged array, (len(rows), length), filled up with `fill`."""
+    out = np.full((len(rows), length), fill, values.dtype)
+    for number, row in enumerate(rows):
+        own = values[offsets[row] : offsets[row + 1]]
+        out[number, : len(own)] = own
+    return out

@@ -29,7 +29,7 @@ def is_stream(x: Any) -> bool:
     return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset, GeneratorType))
 
 
-def stream_parts(parts: list[Part], rows: int) -> tuple[dict[str, Any], Any]:
+def stream_parts(parts: list[Part], rows: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The inputs of one batch, padded to a few lengths that do not depend on the rest."""
     buckets = [
         (0,)

@@ -1,0 +1,407 @@
+"""`kzoo.heads.Tag`: a tag for each word (token classification), read off as entities."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kzoo.errors import InputError, did_you_mean
+from kzoo.heads import HEADS
+from kzoo.heads.classify import Classify
+from kzoo.metrics.entities import SCHEMES, entities, entity_scores, parse_tag
+from kzoo.metrics.keras_entity_f1 import EntityF1
+from kzoo.metrics.keras_token_accuracy import TokenAccuracy
+from kzoo.reads.read import Rows, Targets, padded
+from kzoo.reads.windows import Windows, WordsInput
+from kzoo.trunk.layer import Trunk
+
+OUTSIDE = "O"
+UNLEARNED = -1  # the label of what is no first token of a word
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A part of a text.
+
+    Args:
+        label: Its type.
+        start: First character in the text.
+        end: Behind its last character.
+        text: What stands there, cut out of the text as it was given.
+        words: (first word, behind the last word).
+        score: Mean probability of its words' tags.
+    """
+
+    label: str
+    start: int
+    end: int
+    text: str
+    words: tuple[int, int]
+    score: float
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """What is read off one text.
+
+    Args:
+        words: As the tokenizer splits the text, or as they were given.
+        tags: One each; the outside tag for a word that has no token (a control character).
+        entities: In their order.
+    """
+
+    words: list[str]
+    tags: list[Any]
+    entities: list[Entity]
+
+
+@HEADS.register("tag")
+@keras.saving.register_keras_serializable(package="kzoo")
+class Tag(Classify):
+    """Tags of words; outputs float32 logits (batch, length, tags).
+
+    Stands behind a `kzoo.WordsInput`. The label of a word stands at its first token and no other
+    counts, as in BERT (arXiv:1810.04805, 5.3); of a text that was cut into windows, in the window
+    where most tokens surround it. Labels of a row are a tag for each of its words (where rows are
+    lists of words), or entities as (first character, behind the last, type) of a text, which
+    become B- and I- tags of the words that they touch.
+
+    Args:
+        labels: The tags, in the order of the outputs. Default: found by the first `fit`.
+        scheme: What the tags say: `bio` (IOB2), `iobes`, or `plain` (each tag is a class of words);
+            or `iob1`, which is read as `bio`. Default: seen from the tags.
+        **kwargs: As `kzoo.heads.Head`.
+    """
+
+    kind = "tag"
+    aligned = True
+    target_shape = (None,)
+    weight_shape = (None,)
+
+    def __init__(
+        self, labels: Sequence[str] | None = None, scheme: str | None = None, **kwargs: Any
+    ) -> None:
+        kwargs["pooling"] = "none"
+        super().__init__(labels=labels, **kwargs)
+        if scheme not in (None, "iob1", *SCHEMES):
+            raise InputError(
+                f"`scheme` must be one of {', '.join(SCHEMES)}, iob1. Received: {scheme!r}"
+            )
+        self.given_scheme = scheme
+
+    def make_input(self, trunk: Trunk) -> Any:
+        """See `Head`."""
+        return WordsInput(trunk)
+
+    def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
+        """float32 (batch, length, tags).
+
+        Args:
+            x: dict with `tokens` (batch, length, width), or these.
+            mask: Not needed: what stands at padding is not learned.
+            training: Whether dropout is on.
+        """
+        tokens = x["tokens"] if isinstance(x, Mapping) else x
+        if len(tokens.shape) != 3:
+            raise InputError(
+                f"The head `{self.name}` needs token vectors (batch, length, width). "
+                f"Received shape: {tuple(tokens.shape)}"
+            )
+        return self.answer(self.head_dropout(tokens, training=training))
+
+    @property
+    def scheme(self) -> str:
+        """`bio`, `iobes` or `plain`."""
+        if self.given_scheme is not None:
+            return "bio" if self.given_scheme == "iob1" else self.given_scheme
+        return next(scheme for scheme in SCHEMES if _fits(self.labels or (), scheme))
+
+    # --- Labels --------------------------------------------------------------------------------
+
+    def learn(self, column: NDArray[Any], names: Sequence[str] | None = None) -> None:
+        """See `Head`: finds the tags."""
+        rows = [self._row(row, number) for number, row in enumerate(column)]
+        tags = list(chain.from_iterable(row for row in rows if not _holds_spans(row)))
+        kinds = {span[2] for row in rows if _holds_spans(row) for span in row}
+        tags += [f"{prefix}-{kind}" for kind in sorted(kinds) for prefix in "BI"]
+        if kinds:
+            tags.append(OUTSIDE)
+        if not tags:
+            raise InputError(f"`{self.name}` has no tag in any of its {len(column)} rows.")
+        super().learn(np.asarray(tags), names)
+
+    def align(self, column: NDArray[Any], windows: Windows) -> Targets:
+        """See `Head`.
+
+        Entities that begin or end within a word are counted in one warning; the word is tagged as
+        a whole, with the first of two entities in it.
+        """
+        inside = 0
+        ids = []
+        for number, row in enumerate(column):
+            row = self._row(row, number)
+            words = windows.words[number]
+            if _holds_spans(row) or (not row and windows.given is None):
+                tags, bad = spans_to_tags(row, words, windows.texts[number], number)
+                inside += bad
+            else:
+                tags = row
+            if windows.given is None and tags is row:
+                raise InputError(
+                    f"`{self.name}` row {number} has tags for words, but `x` has texts. Pass lists "
+                    "of words, such as text.split(), or entities (start, end, type)."
+                )
+            if len(tags) != len(words):
+                raise InputError(
+                    f"`{self.name}` row {number} has {len(tags)} tags for {len(words)} words."
+                )
+            self._check_begun(tags, number)
+            ids.append(self._ids(tags, number))
+        if inside:
+            warnings.warn(
+                f"`{self.name}`: {inside} entities begin or end within a word, or in the word of "
+                "another; the words are tagged as a whole.",
+                stacklevel=2,
+            )
+        starts = np.cumsum([0, *map(len, ids)])
+        texts, words, places = windows.firsts
+        labels = np.full(len(windows.encoded.ids), UNLEARNED, "int32")
+        labels[places] = np.concatenate([*ids, np.empty(0, "int32")])[starts[texts] + words]
+        offsets = windows.encoded.offsets
+
+        def targets(rows: Rows, length: int) -> tuple[Any, Any]:
+            own = padded(labels, offsets, rows, length, UNLEARNED)
+            return own, (own != UNLEARNED).astype("float32")
+
+        return targets
+
+    def _check_begun(self, tags: Sequence[Any], number: int) -> None:
+        """Refuses tags that would silently be no entities."""
+        if self.scheme == "plain" or not all(isinstance(tag, str) for tag in tags):
+            return
+        lost = {*entities(tags, self.scheme, "lenient")} - {*entities(tags, self.scheme)}
+        if lost:
+            kind, first, _ = min(lost, key=lambda entity: entity[1])
+            raise InputError(
+                f"`{self.name}` row {number}, word {first}: {tags[first]!r} begins an entity of "
+                f"{kind}, which the scheme {self.scheme} does not allow. If the tags are IOB1, "
+                "pass `scheme='iob1'` to the head."
+            )
+
+    def _row(self, row: Any, number: int) -> list[Any]:
+        """The labels of a row: tags (strings or ints), or spans (start, end, type)."""
+        if isinstance(row, (str, bytes, Mapping)) or not hasattr(row, "__len__"):
+            raise InputError(
+                f"`{self.name}` row {number} must be a list of tags or of entities. "
+                f"Received: {row!r:.80}"
+            )
+        found: list[Any] = [
+            v if isinstance(v, str) else int(v) if isinstance(v, (int, np.integer)) else _span(v)
+            for v in row
+        ]
+        if self.given_scheme == "iob1" and not _holds_spans(found):
+            return _as_bio(found)
+        return found
+
+    def _ids(self, tags: Sequence[Any], number: int) -> NDArray[np.int32]:
+        """Numbers of the tags of a row."""
+        if not tags or not isinstance(tags[0], str):
+            ids = np.asarray(tags, "int32")
+            if len(ids) and not 0 <= ids.min() <= ids.max() < self.units:
+                raise InputError(
+                    f"`{self.name}` row {number} has a tag outside of 0 to {self.units - 1}."
+                )
+            return ids
+        known = self.labels
+        if known is None:
+            raise InputError(
+                f"`{self.name}` row {number} holds strings, but the model was made for numbers. "
+                "Pass `labels=[...]`."
+            )
+        place = {tag: i for i, tag in enumerate(known)}
+        if unknown := [tag for tag in tags if tag not in place]:
+            raise InputError(
+                f"`{self.name}` row {number} has {unknown[0]!r}, a tag never seen in training."
+                f"{did_you_mean(unknown[0], known)}"
+            )
+        return np.asarray([place[tag] for tag in tags], "int32")
+
+    # --- Losses, metrics, meaning ----------------------------------------------------------------
+
+    def default_loss(self) -> Any:
+        """Cross-entropy, the mean over the words."""
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=UNLEARNED, reduction="mean_with_sample_weight"
+        )
+
+    def default_metrics(self) -> list[Any]:
+        """None: they count words, which weights say."""
+        return []
+
+    def default_weighted_metrics(self) -> list[Any]:
+        """Accuracy of the words, and strict F1 of the entities."""
+        found: list[Any] = [TokenAccuracy()]
+        if self.labels is not None and OUTSIDE in self.labels:
+            found.append(EntityF1(self.labels, self.scheme))
+        return found
+
+    def read_off(self, outputs: NDArray[Any], windows: Windows) -> list[Any]:
+        """See `Head`; a `Tagged` for each text."""
+        texts, words, places = windows.firsts
+        window = np.searchsorted(windows.encoded.offsets, places, side="right") - 1
+        logits = outputs[window, places - windows.encoded.offsets[window]]
+        logits = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        shares = logits / logits.sum(axis=-1, keepdims=True)
+        names: Sequence[Any] = self.labels or range(self.units)
+        best, share = shares.argmax(axis=-1), shares.max(axis=-1)
+        bounds = np.searchsorted(texts, np.arange(len(windows.texts) + 1))
+        outside = OUTSIDE if OUTSIDE in names else names[0]
+        return [
+            self._tagged(
+                text,
+                windows.words[number],
+                outside,
+                {
+                    int(words[i]): (names[best[i]], float(share[i]))
+                    for i in range(bounds[number], bounds[number + 1])
+                },
+            )
+            for number, text in enumerate(windows.texts)
+        ]
+
+    def _tagged(
+        self, text: str, words: NDArray[np.int64], outside: Any, found: Mapping[int, Any]
+    ) -> Tagged:
+        pairs = [found.get(word, (outside, 1.0)) for word in range(len(words))]
+        tags = [tag for tag, _ in pairs]
+        return Tagged(
+            [text[start:end] for start, end in words],
+            tags,
+            [
+                Entity(
+                    label,
+                    start := int(words[first, 0]),
+                    end := int(words[last - 1, 1]),
+                    text[start:end],
+                    (first, last),
+                    float(np.mean([share for _, share in pairs[first:last]])),
+                )
+                for label, first, last in (entities(tags, self.scheme) if self.labels else ())
+            ],
+        )
+
+    def value_scores(self, column: Sequence[Any], values: Sequence[Any]) -> dict[str, float]:
+        """Precision, recall and F1 of the entities: type, beginning and end must be right."""
+        if self.labels is None or OUTSIDE not in self.labels:
+            return {}
+        rows = [self._row(row, number) for number, row in enumerate(column)]
+        true, found = [], []
+        for row, value in zip(rows, values, strict=True):
+            spans = _holds_spans(row)
+            named = [tag if isinstance(tag, str) else self.labels[tag] for tag in row if not spans]
+            true.append([(k, i, j) for i, j, k in row] if spans else entities(named, self.scheme))
+            found.append(
+                [(e.label, *((e.start, e.end) if spans else e.words)) for e in value.entities]
+            )
+        score = entity_scores(true, found, None).micro
+        return {
+            "entity_precision": score.precision,
+            "entity_recall": score.recall,
+            "entity_f1": score.f1,
+        }
+
+    def decode(self, outputs: NDArray[Any]) -> Any:
+        """Refused: tags stand at words, which logits do not know.
+
+        Raises:
+            InputError: Always, with what to do.
+        """
+        raise InputError("Logits of tokens know no words. Use model.predict_values(texts).")
+
+    def get_config(self) -> dict[str, Any]:
+        """See `Head`."""
+        return {**super().get_config(), "scheme": self.given_scheme}
+
+
+def _fits(labels: Sequence[str], scheme: str) -> bool:
+    try:
+        return all(parse_tag(label, scheme) for label in labels)
+    except ValueError:
+        return False
+
+
+def _as_bio(tags: Sequence[str]) -> list[str]:
+    """IOB1, where B- stands only between two entities of a type, as IOB2."""
+    found = [OUTSIDE] * len(tags)
+    for kind, first, last in entities(tags, "bio", "lenient"):
+        found[first:last] = [f"B-{kind}", *[f"I-{kind}"] * (last - first - 1)]
+    return found
+
+
+def _holds_spans(row: Sequence[Any]) -> bool:
+    return bool(row) and isinstance(row[0], tuple)
+
+
+def _span(value: Any) -> tuple[int, int, str]:
+    """An entity as people write it: (start, end, type), or a dict with these."""
+    try:
+        if isinstance(value, Mapping):
+            kind = next(value[key] for key in ("label", "type", "entity") if key in value)
+            return int(value["start"]), int(value["end"]), str(kind)
+        start, end, kind = value
+        return int(start), int(end), str(kind)
+    except (TypeError, ValueError, KeyError, StopIteration) as error:
+        raise InputError(
+            "An entity must be (start, end, type), or a dict with `start`, `end` and `label`. "
+            f"Received: {value!r:.80}"
+        ) from error
+
+
+def spans_to_tags(
+    spans: Sequence[tuple[int, int, str]], words: NDArray[np.int64], text: str, number: int
+) -> tuple[list[str], int]:
+    """BIO tags of the words that entities touch.
+
+    Args:
+        spans: (first character, behind the last, type).
+        words: int (words, 2), characters of the words.
+        text: The text.
+        number: Of the row, for errors.
+
+    Returns:
+        A tag for each word, and how many entities begin or end within a word, or in a word that
+        another has.
+
+    Raises:
+        InputError: A span outside of the text, one that touches no word, or two that overlap.
+    """
+    tags = [OUTSIDE] * len(words)
+    inside, behind = 0, 0
+    for start, end, kind in sorted(spans):
+        first = int(np.searchsorted(words[:, 1], start, side="right"))
+        last = int(np.searchsorted(words[:, 0], end, side="left"))
+        if not 0 <= start < end <= len(text) or first >= last:
+            raise InputError(
+                f"`y` row {number}: the entity ({start}, {end}, {kind!r}) has no word in the text "
+                f"of {len(text)} characters: {text!r:.60}"
+            )
+        if start < behind:
+            raise InputError(
+                f"`y` row {number}: the entity ({start}, {end}, {kind!r}) overlaps another; a word "
+                "has one tag."
+            )
+        behind = end
+        own = [word for word in range(first, last) if tags[word] == OUTSIDE]
+        cut = words[first, 0] < start and text[words[first, 0] : start].strip()
+        cut = cut or (words[last - 1, 1] > end and text[end : words[last - 1, 1]].strip())
+        inside += bool(cut) or len(own) < last - first
+        for word in own:
+            tags[word] = f"{'B' if word == own[0] else 'I'}-{kind}"
+    return tags, inside
