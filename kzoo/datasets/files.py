@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def load_path(path: Path, options: Options) -> Dataset:
         DatasetError: see `kzoo.datasets.load`.
     """
     options.refuse_others(_OPTIONS, f"the files of {str(path)!r}")
-    files = _split_files(path) if path.is_dir() else {"train": _known(path)}
+    files = split_files(path)
     log = SkipLog(options.strict)
     notes: list[str] = []
     columns: dict[str, _Columns] = {}
@@ -71,7 +72,7 @@ def load_path(path: Path, options: Options) -> Dataset:
             raise DatasetError(f"{str(file)!r} has no usable row: {log.describe()}")
         if roles.label is not None and columns[name].labels is None:
             notes.append(f"split {name!r} has no column {roles.label!r}, so it is unlabelled")
-    assert roles is not None  # _split_files gives at least one file
+    assert roles is not None  # split_files gives at least one file
     log.warn(str(path))
     encoded = encode(
         {name: column.labels for name, column in columns.items()},
@@ -95,32 +96,50 @@ def load_path(path: Path, options: Options) -> Dataset:
     return Dataset(path.name, splits, names_of, card)
 
 
-def _known(path: Path) -> Path:
-    if suffix_of(path) is None:
-        raise DatasetError(
-            f"`name_or_path` {str(path)!r} has no known suffix; use one of {', '.join(SUFFIXES)}"
-        )
-    return path
+def split_files(
+    path: Path, suffixes: Sequence[str] = SUFFIXES, inside: str | None = None
+) -> dict[str, Path]:
+    """The files of a data set by split.
 
+    Args:
+        path: a file, which is ``train``, or a folder with one for each split.
+        suffixes: those of files that can be read.
+        inside: a file that makes a folder a split. Default: no folder is one.
 
-def _split_files(folder: Path) -> dict[str, Path]:
+    Raises:
+        DatasetError: there is no split, or two of one name.
+    """
+    if inside is not None and (path / inside).is_file():
+        return {"train": path}
+    if path.is_file():
+        if suffix_of(path, suffixes) is None:
+            raise DatasetError(
+                f"`name_or_path` {str(path)!r} has no known suffix; use one of "
+                f"{', '.join(suffixes)}. Tagged words and answers in texts (.conll, .json and "
+                "others) are read with `task='tag'` or `task='span'`"
+            )
+        return {"train": path}
     found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        suffix = suffix_of(file)
-        name = canonical_split(file.name[: -len(suffix)].lower()) if suffix else ""
+    for file in sorted(path.iterdir()):
+        suffix = suffix_of(file, suffixes)
+        if inside is not None and (file / inside).is_file():
+            suffix = ""
+        if suffix is None:
+            continue
+        name = canonical_split(file.name[: len(file.name) - len(suffix)].lower())
         if name not in _ORDER:
             continue
         if name in found:
             raise DatasetError(
-                f"{found[name].name!r} and {file.name!r} in {str(folder)!r} are both the "
+                f"{found[name].name!r} and {file.name!r} in {str(path)!r} are both the "
                 f"{name!r} split; keep one of them"
             )
         found[name] = file
     if not found:
-        there = ", ".join(repr(file.name) for file in sorted(folder.iterdir())[:10]) or "nothing"
+        there = ", ".join(repr(file.name) for file in sorted(path.iterdir())[:10]) or "nothing"
         raise DatasetError(
-            f"`name_or_path` {str(folder)!r} has no split: it must hold train.*, validation.* (or "
-            f"dev.*, val.*) or test.* with a suffix among {', '.join(SUFFIXES)}; found {there}"
+            f"`name_or_path` {str(path)!r} has no split: it must hold train.*, validation.* (or "
+            f"dev.*, val.*) or test.* with a suffix among {', '.join(suffixes)}; found {there}"
         )
     return {name: found[name] for name in _ORDER if name in found}
 
@@ -144,7 +163,7 @@ def _pick(
         ids=None if roles.ids is None or roles.ids not in names else [],
     )
     for row in rows:
-        fault = next((f for name in wanted if (f := _text_fault(row.values.get(name), name))), None)
+        fault = next((f for name in wanted if (f := text_fault(row.values.get(name), name))), None)
         value = None if label is None else row.values.get(label)
         fault = fault or (None if label is None else _label_fault(value, label))
         if fault:
@@ -162,7 +181,8 @@ def _pick(
     return out
 
 
-def _text_fault(value: Any, column: str) -> str | None:
+def text_fault(value: Any, column: str) -> str | None:
+    """Why a value cannot be a text, or None."""
     if value is None or value == "":
         return f"no text in {column!r}"
     if not isinstance(value, str):

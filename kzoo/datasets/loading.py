@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
+from kzoo.datasets.annotated import TASKS, load_annotated
 from kzoo.datasets.dataset import Dataset
 from kzoo.datasets.errors import DatasetError
 from kzoo.datasets.files import load_path
@@ -82,7 +83,7 @@ def load(
         name_or_path: a registered name (see `list`), a ``.jsonl``, ``.csv``, ``.tsv`` (each also
             ``.gz``) or ``.parquet`` file, which becomes the split ``train``, a folder with
             ``train.*``, ``validation.*`` (or ``dev.*``, ``val.*``) and ``test.*``, or a TensorFlow
-            Datasets name such as ``"glue/mrpc"``.
+            Datasets name such as ``"glue/mrpc"``. Of annotated texts see `task`.
         split: return only this split. ``dev`` and ``val`` mean ``validation``. Default: all.
         text_column: column of the text. Default: found by its name (``text``, ``sentence``, ...),
             or by its type in TensorFlow Datasets.
@@ -92,7 +93,13 @@ def load(
         label_column: column of the label. Default: found by its name (``label``, ``intent``, ...).
         labelled: False if there are no labels. Default True.
         task: ``"classification"`` or ``"regression"``. Default: regression for fractions and for
-            columns that are called a score.
+            columns that are called a score. ``"tag"`` reads words with tags, from ``.conll`` (also
+            ``.txt``, ``.bio``, ``.iob2``) files with columns between blanks, where `text_column`
+            and `label_column` are numbers (default 0 and -1, the last), from columns ``tokens`` and
+            ``tags``, and from folders ``train``, ``valid`` and ``test`` with ``seq.in`` and
+            ``seq.out``; or texts with ``entities``, lists of ``{"start", "end", "label"}`` in
+            characters. ``"span"`` reads questions with answers, from ``.json`` files of SQuAD 1.1
+            or 2.0 and from columns ``question``, ``context`` and ``answers``.
         allow_unseen_labels: accept classes that ``train`` does not have. Default False.
         strict: refuse the first row that cannot be used instead of counting it. Default False.
         seed: seed of `validation_fraction`. Default 0.
@@ -140,7 +147,8 @@ def _load(name_or_path: str | Path, options: Options) -> Dataset:
         return known[name]()
     path = Path(name_or_path).expanduser()
     if path.exists():
-        return load_path(path, options)
+        read = load_annotated if options.task in TASKS else load_path
+        return read(path, options)
     if isinstance(name_or_path, Path) or name.lower().endswith(SUFFIXES) or name[:1] in "./~":
         raise DatasetError(
             f"`name_or_path` {name!r} does not exist; give an existing file or folder"

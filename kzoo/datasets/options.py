@@ -27,9 +27,10 @@ class Options:
     download: bool = True
 
     def __post_init__(self) -> None:
-        if self.task not in (None, "classification", "regression"):
+        if self.task not in (None, "classification", "regression", "tag", "span"):
             raise DatasetError(
-                f"`task` must be 'classification', 'regression' or None, received {self.task!r}"
+                "`task` must be 'classification', 'regression', 'tag', 'span' or None, received "
+                f"{self.task!r}"
             )
         if not self.labelled and self.label_column is not None:
             raise DatasetError(

@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ class Row:
     values: dict[str, Any]
 
 
-def suffix_of(path: Path) -> str | None:
+def suffix_of(path: Path, suffixes: Sequence[str] = SUFFIXES) -> str | None:
     """The suffix that says how to read a file, such as ``".csv.gz"``, or None."""
     name = path.name.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    return next((suffix for suffix in suffixes if name.endswith(suffix)), None)
 
 
 def read_rows(path: Path, options: Options, log: SkipLog) -> tuple[list[str], list[Row]]:
@@ -61,7 +61,7 @@ def read_rows(path: Path, options: Options, log: SkipLog) -> tuple[list[str], li
         )
     if suffix == ".parquet":
         return _parquet(path)
-    text = _decode(path, options.encoding)
+    text = decode(path, options.encoding)
     if suffix.startswith(".jsonl"):
         rows = list(_jsonl(path, text, log))
         columns = list(dict.fromkeys(name for row in rows for name in row.values))
@@ -69,7 +69,12 @@ def read_rows(path: Path, options: Options, log: SkipLog) -> tuple[list[str], li
     return _delimited(path, text, options, log)
 
 
-def _decode(path: Path, encoding: str) -> str:
+def decode(path: Path, encoding: str) -> str:
+    """The text of a file, which may be compressed by gzip.
+
+    Raises:
+        DatasetError: it is not what it is called, or not in this encoding.
+    """
     data = path.read_bytes()
     if path.name.lower().endswith(".gz"):
         try:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kzoo.datasets import sampling
 from kzoo.datasets.errors import DatasetError
 
-Labels = npt.NDArray[np.int32] | npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32] | npt.NDArray[np.float32] | npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,10 +20,11 @@ class Split:
     """Parallel columns; row i of each belongs together.
 
     Args:
-        texts: the texts.
+        texts: the texts; or lists of words, where the labels are tags.
         text_pairs: the second text of each row, or None (default).
         labels: class ids into `label_names` (stored as int32), scores (stored as float32), or None
-            (default) if the split is unlabelled. A list is converted.
+            (default) if the split is unlabelled. A list is converted. An array of objects holds
+            annotations of the texts: a row's tags, entities or answers.
         ids: an identifier per row, or None (default).
         label_names: class names, or None (default) for scores and unlabelled data.
 
@@ -31,7 +32,7 @@ class Split:
         DatasetError: if columns differ in length, or a class id has no name.
     """
 
-    texts: list[str]
+    texts: list[Any]
     text_pairs: list[str] | None = None
     labels: Labels | None = None
     ids: list[str] | None = None
@@ -66,12 +67,17 @@ class Split:
         return self.labels is not None and self.labels.dtype.kind == "f"
 
     @property
+    def is_annotated(self) -> bool:
+        """Whether the labels are annotations: tags, entities or answers of each row."""
+        return self.labels is not None and self.labels.dtype.kind == "O"
+
+    @property
     def num_classes(self) -> int | None:
         """Number of classes the labels are drawn from, None without class names."""
         return None if self.label_names is None else len(self.label_names)
 
     @property
-    def inputs(self) -> list[str] | list[tuple[str, str]]:
+    def inputs(self) -> list[Any]:
         """What a model takes: strings, or (first, second) tuples if there are pairs."""
         if self.text_pairs is None:
             return self.texts
@@ -126,7 +132,8 @@ class Split:
         if self.text_pairs is not None:
             row["pair"] = self.text_pairs[i]
         if self.labels is not None:
-            row["label"] = self.labels[i].item()
+            label = self.labels[i]
+            row["label"] = label if self.is_annotated else label.item()
         if self.ids is not None:
             row["id"] = self.ids[i]
         return row
@@ -153,7 +160,7 @@ class Split:
         Args:
             n: rows to take: in all, or of every class that occurs if `per_class`.
             per_class: the few-shot sample of `n` rows a class. Default False: `n` rows in all, in
-                which every class keeps its share (scores and unlabelled rows: any `n` rows).
+                which every class keeps its share (scores, annotations, unlabelled: any `n` rows).
             seed: seed of the choice. Default 0.
 
         Returns:
@@ -164,7 +171,7 @@ class Split:
         """
         if n < 1:
             raise DatasetError(f"`n` must be at least 1, received {n}")
-        classes = None if self.is_regression or self.labels is None else self.labels
+        classes = None if self.is_regression or self.is_annotated else self.labels
         if per_class:
             if classes is None:
                 raise DatasetError("`per_class=True` needs class labels, and this split has none")
@@ -184,6 +191,8 @@ class Split:
             parts.append("unlabelled")
         elif self.is_regression:
             parts.append("scores")
+        elif self.is_annotated:
+            parts.append("annotated")
         elif self.label_names is not None:
             parts.append(f"{len(self.label_names)} classes")
         return f"Split({', '.join(parts)})"
@@ -191,6 +200,8 @@ class Split:
 
 def _as_labels(labels: Any) -> Labels:
     array = np.asarray(labels)
+    if array.ndim == 1 and array.dtype.kind == "O":
+        return array
     if array.ndim != 1 or array.dtype.kind not in "iufb":
         raise DatasetError(
             f"`labels` must be one integer class id or one float score per row, received "

@@ -13,6 +13,7 @@ from kzoo.registry import Registry
 HEADS: Registry[Any] = Registry("heads", "kzoo.heads")
 
 _WHERE = {
+    "CRF": "kzoo.heads.crf",
     "CausalLM": "kzoo.heads.lm",
     "Classify": "kzoo.heads.classify",
     "Embed": "kzoo.heads.embed",

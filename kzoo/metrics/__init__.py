@@ -1,4 +1,7 @@
-"""Metrics: plain functions of numpy arrays, and a Keras metric that loads Keras on first use."""
+"""Metrics: plain functions of arrays, tags and answers, and a Keras metric.
+
+What needs more than NumPy loads on first use.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +16,32 @@ from kzoo.metrics.arrays import (
     pearson,
     spearman,
 )
-from kzoo.metrics.entities import entities, entity_scores
+from kzoo.metrics.entities import entity_scores  # not `entities`: it would hide the module
+from kzoo.metrics.spans import answer_f1, answer_scores, normalize_answer
 
 if TYPE_CHECKING:
     from kzoo.metrics.keras_macro_f1 import MacroF1
+    from kzoo.metrics.ranking import ranking_scores
 
 __all__ = [
     "MacroF1",
     "accuracy",
+    "answer_f1",
+    "answer_scores",
     "binary_f1",
     "confusion_matrix",
-    "entities",
     "entity_scores",
     "macro_f1",
+    "normalize_answer",
     "pearson",
+    "ranking_scores",
     "spearman",
 ]
 
+_WHERE = {"MacroF1": "kzoo.metrics.keras_macro_f1", "ranking_scores": "kzoo.metrics.ranking"}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "MacroF1":
-        return importlib.import_module("kzoo.metrics.keras_macro_f1").MacroF1
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'kzoo.metrics' has no attribute {name!r}")
