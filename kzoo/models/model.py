@@ -106,6 +106,8 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         self._plain = _Plain()
         self._plain.trunks = {trunk.name: trunk for trunk in found}
         self._plain.heads = heads_of(self.outputs)
+        for head in self._plain.heads.values():
+            head.held_by(self)
         self._plain.recipe = None if recipe is None else dict(recipe)
         self._plain.feeds = list(feeds_of_inputs(named, found))
         self.data_seed = seed if seed is not None else (found[0].seed if found else 0)
