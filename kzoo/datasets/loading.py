@@ -27,6 +27,7 @@ def load(
     label_column: str | None = ...,
     labelled: bool = ...,
     task: str | None = ...,
+    label_separator: str = ...,
     allow_unseen_labels: bool = ...,
     strict: bool = ...,
     seed: int = ...,
@@ -47,6 +48,7 @@ def load(
     label_column: str | None = ...,
     labelled: bool = ...,
     task: str | None = ...,
+    label_separator: str = ...,
     allow_unseen_labels: bool = ...,
     strict: bool = ...,
     seed: int = ...,
@@ -66,6 +68,7 @@ def load(
     label_column: str | None = None,
     labelled: bool = True,
     task: str | None = None,
+    label_separator: str = "|",
     allow_unseen_labels: bool = False,
     strict: bool = False,
     seed: int = 0,
@@ -91,8 +94,11 @@ def load(
             `text_column` is given: then none.
         label_column: column of the label. Default: found by its name (``label``, ``intent``, ...).
         labelled: False if there are no labels. Default True.
-        task: ``"classification"`` or ``"regression"``. Default: regression for fractions and for
-            columns that are called a score.
+        task: ``"classification"``, ``"regression"`` or ``"multilabel"`` (any number of labels a
+            row, also none). Default: regression for fractions and for columns that are called a
+            score, multilabel for lists.
+        label_separator: between several labels in one string, which may also be a JSON list.
+            Default ``"|"``.
         allow_unseen_labels: accept classes that ``train`` does not have. Default False.
         strict: refuse the first row that cannot be used instead of counting it. Default False.
         seed: seed of `validation_fraction`. Default 0.
@@ -117,6 +123,7 @@ def load(
         label_column=label_column,
         labelled=labelled,
         task=task,
+        label_separator=label_separator,
         allow_unseen_labels=allow_unseen_labels,
         strict=strict,
         encoding=encoding,

@@ -18,6 +18,7 @@ class Options:
     label_column: str | None = None
     labelled: bool = True
     task: str | None = None
+    label_separator: str = "|"
     allow_unseen_labels: bool = False
     strict: bool = False
     encoding: str = "utf-8"
@@ -27,10 +28,13 @@ class Options:
     download: bool = True
 
     def __post_init__(self) -> None:
-        if self.task not in (None, "classification", "regression"):
+        if self.task not in (None, "classification", "regression", "multilabel"):
             raise DatasetError(
-                f"`task` must be 'classification', 'regression' or None, received {self.task!r}"
+                "`task` must be 'classification', 'regression', 'multilabel' or None, received "
+                f"{self.task!r}"
             )
+        if not self.label_separator:
+            raise DatasetError("`label_separator` must not be empty")
         if not self.labelled and self.label_column is not None:
             raise DatasetError(
                 f"`label_column` {self.label_column!r} was given with `labelled=False`; "

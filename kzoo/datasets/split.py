@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kzoo.datasets import sampling
 from kzoo.datasets.errors import DatasetError
 
-Labels = npt.NDArray[np.int32] | npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32] | npt.NDArray[np.float32] | npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,13 +22,14 @@ class Split:
     Args:
         texts: the texts.
         text_pairs: the second text of each row, or None (default).
-        labels: class ids into `label_names` (stored as int32), scores (stored as float32), or None
-            (default) if the split is unlabelled. A list is converted.
+        labels: class ids into `label_names` (stored as int32), scores (stored as float32), a
+            matrix (rows, classes) of 0, 1 and -1 (not known) where a row may have several labels
+            (stored as int8), or None (default) if the split is unlabelled. A list is converted.
         ids: an identifier per row, or None (default).
         label_names: class names, or None (default) for scores and unlabelled data.
 
     Raises:
-        DatasetError: if columns differ in length, or a class id has no name.
+        DatasetError: if columns differ in length, or a class has no name.
     """
 
     texts: list[str]
@@ -48,6 +49,13 @@ class Split:
                     "they must be equal"
                 )
         if self.label_names is not None and self.labels is not None and len(self.labels):
+            if self.has_label_sets:
+                if self.labels.shape[1] != len(self.label_names):
+                    raise DatasetError(
+                        f"`labels` has {self.labels.shape[1]} columns and `label_names` has "
+                        f"{len(self.label_names)} names; they must be equal"
+                    )
+                return
             if self.is_regression:
                 raise DatasetError(
                     "`label_names` go with integer class ids, and `labels` are floats; "
@@ -64,6 +72,11 @@ class Split:
     def is_regression(self) -> bool:
         """Whether the labels are scores rather than classes."""
         return self.labels is not None and self.labels.dtype.kind == "f"
+
+    @property
+    def has_label_sets(self) -> bool:
+        """Whether a row may have several labels, or none: `labels` is a matrix."""
+        return self.labels is not None and self.labels.ndim == 2
 
     @property
     def num_classes(self) -> int | None:
@@ -86,6 +99,8 @@ class Split:
         """
         if self.labels is None or self.label_names is None:
             raise DatasetError("`label_strings` needs class labels, and this split has none")
+        if self.has_label_sets:
+            raise DatasetError("`label_strings` needs one label a row; `split[i]` has all of row i")
         return [self.label_names[int(label)] for label in self.labels]
 
     @property
@@ -93,7 +108,10 @@ class Split:
         """Rows per class name, classes that do not occur included; None without classes."""
         if self.labels is None or self.label_names is None:
             return None
-        counts = np.bincount(self.labels.astype(np.int64), minlength=len(self.label_names))
+        if self.has_label_sets:
+            counts = (self.labels > 0).sum(axis=0)
+        else:
+            counts = np.bincount(self.labels.astype(np.int64), minlength=len(self.label_names))
         return {name: int(n) for name, n in zip(self.label_names, counts, strict=True)}
 
     def __len__(self) -> int:
@@ -125,7 +143,10 @@ class Split:
         row: dict[str, Any] = {"text": self.texts[i]}
         if self.text_pairs is not None:
             row["pair"] = self.text_pairs[i]
-        if self.labels is not None:
+        if self.labels is not None and self.has_label_sets:
+            own = np.flatnonzero(self.labels[i] > 0).tolist()
+            row["label"] = own if self.label_names is None else [self.label_names[j] for j in own]
+        elif self.labels is not None:
             row["label"] = self.labels[i].item()
         if self.ids is not None:
             row["id"] = self.ids[i]
@@ -153,7 +174,7 @@ class Split:
         Args:
             n: rows to take: in all, or of every class that occurs if `per_class`.
             per_class: the few-shot sample of `n` rows a class. Default False: `n` rows in all, in
-                which every class keeps its share (scores and unlabelled rows: any `n` rows).
+                which every class keeps its share (scores, label sets, unlabelled: any `n` rows).
             seed: seed of the choice. Default 0.
 
         Returns:
@@ -164,7 +185,7 @@ class Split:
         """
         if n < 1:
             raise DatasetError(f"`n` must be at least 1, received {n}")
-        classes = None if self.is_regression or self.labels is None else self.labels
+        classes = None if self.is_regression or self.has_label_sets else self.labels
         if per_class:
             if classes is None:
                 raise DatasetError("`per_class=True` needs class labels, and this split has none")
@@ -184,6 +205,8 @@ class Split:
             parts.append("unlabelled")
         elif self.is_regression:
             parts.append("scores")
+        elif self.has_label_sets:
+            parts.append(f"sets of {self.labels.shape[1]} labels")
         elif self.label_names is not None:
             parts.append(f"{len(self.label_names)} classes")
         return f"Split({', '.join(parts)})"
@@ -191,10 +214,14 @@ class Split:
 
 def _as_labels(labels: Any) -> Labels:
     array = np.asarray(labels)
+    if array.ndim == 2 and array.dtype.kind in "iufb":
+        if not np.isin(array, (-1, 0, 1)).all():
+            raise DatasetError("`labels` as a matrix must hold 0, 1, and -1 for what is not known")
+        return array.astype(np.int8)
     if array.ndim != 1 or array.dtype.kind not in "iufb":
         raise DatasetError(
-            f"`labels` must be one integer class id or one float score per row, received "
-            f"shape {array.shape} and dtype {array.dtype}"
+            f"`labels` must be one integer class id or one float score per row, or a matrix, "
+            f"received shape {array.shape} and dtype {array.dtype}"
         )
     if array.dtype.kind == "f":
         return array.astype(np.float32)
