@@ -30,8 +30,8 @@ _DEFAULT_KINDS = {"trunk": "pretrained", "adapters": "named", "training": "fit"}
 # What a head is for, in words that people use; other kinds stand for themselves.
 _TASKS = {
     "classify": "classification",
-    "multilabel": "multi-label classification",
-    "ordinal": "ordinal regression",
+    "multilabel": "multi-label",
+    "ordinal": "rating",
     "regress": "regression",
     "embed": "embedding",
     "causal_lm": "generation",
