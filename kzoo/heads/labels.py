@@ -171,7 +171,7 @@ def named_sets(matrix: NDArray[Any], names: Sequence[str]) -> NDArray[Any]:
     """
     if (matrix < 0).any():
         raise InputError("`validation_split` knows no missing labels. Pass `validation_data`.")
-    rows = [[names[i] for i in np.flatnonzero(row)] for row in matrix]
+    rows = [[names[i] for i in np.flatnonzero(row).tolist()] for row in matrix]
     return np.fromiter(rows, object, len(rows))
 
 

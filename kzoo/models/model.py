@@ -117,6 +117,12 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         self._plain.names = [
             output_name(tensor, number) for number, tensor in enumerate(self.outputs)
         ]
+        if self.training_settings.uncertainty:
+            if len(self.outputs) < 2:
+                raise InputError("`uncertainty` weighs the losses of several outputs; this is one.")
+            for name in self._plain.names:
+                variable = self.add_weight((), "zeros", name=f"{name}_log_variance")
+                self._plain.log_variances[name] = variable
 
     @classmethod
     def on(
@@ -224,6 +230,11 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
     def heads(self) -> Mapping[str, Head]:
         """Output name -> head, for the outputs that have one."""
         return MappingProxyType(self._plain.heads)
+
+    @property
+    def log_variances(self) -> Mapping[str, Any]:
+        """Output name -> the learned logarithm of its task's variance, with `uncertainty`."""
+        return MappingProxyType(self._plain.log_variances)
 
     @property
     def input_specs(self) -> dict[str, Any]:
@@ -385,6 +396,9 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
 
 class _Plain:
     """A box that Keras' attribute tracking does not look into."""
+
+    def __init__(self) -> None:
+        self.log_variances: dict[str, Any] = {}
 
     trunks: dict[str, Trunk]
     heads: dict[str, Head]
