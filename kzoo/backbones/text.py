@@ -197,9 +197,10 @@ class TextProcessor:
             for (start, behind), encoding in every:
                 values = of(encoding)
                 if len(start) + len(behind):
+                    before, after = start.tolist(), behind.tolist()
                     if virtual is not None:
-                        start, behind = [virtual] * len(start), [virtual] * len(behind)
-                    values = [*start, *values[:1], *behind, *values[1:]]
+                        before, after = [virtual] * len(start), [virtual] * len(behind)
+                    values = [*before, *values[:1], *after, *values[1:]]
                 chunks.append(values)
             return np.fromiter((value for row in chunks for value in row), "int32", total)
 

@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 from kzoo.cli import console
+from kzoo.runs.curves import SCORES
 
-_SCORES = ("loss", "accuracy", "macro_f1", "rmse", "pearson", "spearman", "perplexity")
-_SHOWN = (*_SCORES, *(f"val_{name}" for name in _SCORES))
+_SHOWN = (*SCORES, *(f"val_{name}" for name in SCORES))
 
 
 def epoch_lines() -> Any:

@@ -22,14 +22,17 @@ def evaluate(
     text_column: p.TextColumn = None,
     pair_column: p.PairColumn = None,
     label_column: p.LabelColumn = None,
+    label_separator: p.LabelSeparator = "|",
     encoding: p.Encoding = "utf-8",
     strict: p.Strict = False,
     as_json: p.Json = False,
 ) -> None:
     """Score a trained model.
 
-    A classifier: accuracy, macro-F1 and a table of the classes. Numbers: rmse, Pearson's and
-    Spearman's correlation. A generator: loss, accuracy and perplexity of the next token.
+    A classifier: accuracy, macro-F1 and a table of the classes. Label sets: micro-F1, macro-F1,
+    label ranking average precision and a table of the labels. Ratings: accuracy, mean absolute
+    error and quadratic kappa. Numbers: rmse, Pearson's and Spearman's correlation. A generator:
+    loss, accuracy and perplexity of the next token.
     """
     from kzoo.runs.data import aligned, read_dataset
     from kzoo.runs.goals import CLASSES
@@ -38,7 +41,9 @@ def evaluate(
     file = trained_file(model)
     facts = trained_facts(file)
     goal = facts.goal if facts.goal is not None else CLASSES
-    options = p.data_options(text_column, pair_column, label_column, encoding, strict)
+    options = p.data_options(
+        text_column, pair_column, label_column, encoding, strict, label_separator
+    )
     data = read_dataset(dataset, options, goal)
     name = _choose(data, split)
     where = f"`{name}` of {data.name!r}"

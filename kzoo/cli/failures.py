@@ -13,6 +13,7 @@ from typing import Any, TextIO
 # Arguments of the Python functions that are options here, as errors name them.
 _OPTIONS = (
     *("batch_size", "chunk_size", "encoder", "encoding", "epochs", "jit", "label_column"),
+    *("label_separator", "tune_thresholds"),
     *("learning_rate", "max_tokens", "metric", "overlap", "overwrite", "pair_column", "patience"),
     *("resume", "seed", "split", "strict", "take", "temperature", "text_column", "to"),
 )
@@ -81,7 +82,8 @@ def in_words_of_the_shell(message: str, of_index: bool = False) -> str:
     """
     message = message.replace("`name_or_path` ", "").replace("`out` ", "")
     # Here the recipe says which task it is.
-    message = message.replace("give `task='classification'`", "take a recipe that ends in classes")
+    for task, what in (("classification", "classes"), ("multilabel", "label sets")):
+        message = message.replace(f"give `task='{task}'`", f"take a recipe that ends in {what}")
     if not of_index:
         return _FLAG.sub(_as_option, message)
     message = message.replace("fields={'text': 'NAME'}", "--field text=NAME")

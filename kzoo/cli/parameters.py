@@ -41,8 +41,16 @@ Metric = Annotated[
     str | None,
     typer.Option(
         help="Decides which epoch is kept: [val_accuracy] or val_macro_f1 for classes, "
-        "[val_pearson], val_spearman or val_rmse for numbers, [val_perplexity] or val_accuracy "
-        "for texts."
+        "[val_micro_f1], val_macro_f1 or val_lrap for label sets, [val_kappa], val_mae or "
+        "val_accuracy for ratings, [val_pearson], val_spearman or val_rmse for numbers, "
+        "[val_perplexity] or val_accuracy for texts."
+    ),
+]
+TuneThresholds = Annotated[
+    str | None,
+    typer.Option(
+        help="Of label sets: thresholds with the best F1 on the validation rows, of each label "
+        "(macro) or over all (micro). [probability one half]"
     ),
 ]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Write tensorboard/ too.")]
@@ -57,6 +65,9 @@ Set = Annotated[
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text. [by its name]")]
 PairColumn = Annotated[str | None, typer.Option(help="Column of the second text.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of the label. [by its name]")]
+LabelSeparator = Annotated[
+    str, typer.Option(help="Between several labels in one string, which may be a JSON list too.")
+]
 Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse the first bad row instead of counting it.")
@@ -98,8 +109,9 @@ def data_options(
     label_column: str | None,
     encoding: str,
     strict: bool,
+    label_separator: str = "|",
 ) -> DataOptions:
     """The options that say how a dataset is read."""
     from kzoo.runs import DataOptions
 
-    return DataOptions(text_column, pair_column, label_column, encoding, strict)
+    return DataOptions(text_column, pair_column, label_column, encoding, strict, label_separator)

@@ -1,4 +1,4 @@
-"""`kzoo predict`: labels, numbers or completions for texts."""
+"""`kzoo predict`: labels, ratings, numbers or completions for texts."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def predict(
     strict: p.Strict = False,
     as_json: p.Json = False,
 ) -> None:
-    """Predict the label of texts with its probability, their number, or how they go on."""
+    """Predict labels of texts with probabilities, their rating or number, or how they go on."""
     from kzoo.cli.texts import read_texts
-    from kzoo.runs.goals import CLASSES, Texts
+    from kzoo.runs.goals import CLASSES, LabelSets, Texts
     from kzoo.runs.reader import goal_of_model, load_trained, trained_file
 
     path = trained_file(model)
@@ -52,15 +52,19 @@ def predict(
         answers = _answers(loaded, rows, top or 1)
     elif writes:
         answers = _completions(loaded, rows, max_new_tokens or 50)
+    elif isinstance(goal, LabelSets):
+        answers = _label_sets(loaded, rows)
     else:
-        numbers = loaded.decode(loaded.predict(rows, verbose=0)).tolist()
-        answers = [{"text": row, "value": n} for row, n in zip(rows, numbers, strict=True)]
+        import numpy as np
+
+        values = np.asarray(loaded.decode(loaded.predict(rows, verbose=0))).tolist()
+        answers = [{"text": row, "value": v} for row, v in zip(rows, values, strict=True)]
     if as_json:
         return console.show_json(answers)
     if goal is CLASSES:
         _show(answers, top or 1)
     else:
-        _show_plain(answers, "completion" if writes else "value")
+        _show_plain(answers, next(key for key in answers[0] if key != "text"))
 
 
 def _check(wrong: bool, option: str, whose: str, model: Any) -> None:
@@ -78,12 +82,28 @@ def _completions(model: Any, rows: list[Any], most: int) -> list[dict[str, Any]]
     return [{"text": row, "completion": text} for row, text in zip(rows, found, strict=True)]
 
 
+def _label_sets(model: Any, rows: list[Any]) -> list[dict[str, Any]]:
+    outputs = model.predict(rows, verbose=0)
+    names = model.head.labels or [str(i) for i in range(model.head.num_classes)]
+    found = zip(rows, model.head.marks(outputs), model.head.probabilities(outputs), strict=True)
+    return [
+        {
+            "text": row,
+            "labels": [name for name, mark in zip(names, marks, strict=True) if mark],
+            "probabilities": {n: float(p) for n, p in zip(names, chances, strict=True)},
+        }
+        for row, marks, chances in found
+    ]
+
+
 def _show_plain(answers: list[dict[str, Any]], key: str) -> None:
     from rich.text import Text
 
     rows = console.table(key, "text", right=("value",))
     for answer in answers:
         value = answer[key]
+        if isinstance(value, list):
+            value = ", ".join(value) or "-"
         shown = f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
         rows.add_row(Text(shown), Text(_short(answer["text"])))
     console.show(rows)

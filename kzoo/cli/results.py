@@ -6,8 +6,9 @@ from typing import Any
 
 from kzoo.cli import console
 
-_NAMES = {"macro_f1": "macro-F1"}
+_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1"}
 _ABOUT = ("model", "dataset", "split", "rows")  # keys that are no scores
+_DETAILS = ("per_class", "confusion")
 
 
 def show_report(report: dict[str, Any], out: Any) -> None:
@@ -30,22 +31,18 @@ def show_report(report: dict[str, Any], out: Any) -> None:
 
 
 def show_scores(found: dict[str, Any], title: str) -> None:
-    """The scores in a line; of a classifier also the classes one by one."""
+    """The scores in a line, and the classes one by one where there are any."""
+    scores = {key: v for key, v in found.items() if key not in (*_ABOUT, *_DETAILS)}
+    line = ", ".join(f"{_NAMES.get(key, key)} {_cell(key, v)}" for key, v in scores.items())
+    line += f", {found['rows']} rows"
     if "per_class" not in found:
-        scores = {key: value for key, value in found.items() if key not in _ABOUT}
-        line = ", ".join(f"{_NAMES.get(key, key)} {_cell(key, v)}" for key, v in scores.items())
-        console.show(title, f"{line}, {found['rows']} rows")
-        return
+        return console.show(title, line)
     numbers = ("rows", "precision", "recall", "F1")
     rows = console.table("class", *numbers, right=numbers, title=title)
     for item in found["per_class"]:
         shares = (console.percent(item[key]) for key in ("precision", "recall", "f1"))
         rows.add_row(_text(item["label"]), str(item["rows"]), *shares)
-    console.show(
-        rows,
-        f"accuracy {console.percent(found['accuracy'])}, macro-F1 "
-        f"{console.percent(found['macro_f1'])}, loss {found['loss']:.4f}, {found['rows']} rows",
-    )
+    console.show(rows, line)
 
 
 def show_comparison(found: dict[str, Any]) -> None:
@@ -74,7 +71,7 @@ def show_comparison(found: dict[str, Any]) -> None:
 def _cell(key: str, value: Any) -> str:
     if key == "rows":
         return console.count(value)
-    if key in ("accuracy", "macro_f1"):
+    if key in ("accuracy", "macro_f1", "micro_f1"):
         return console.percent(value)
     return "-" if value is None else f"{value:.4f}"
 

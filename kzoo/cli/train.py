@@ -24,11 +24,13 @@ def train(
     take: p.Take = None,
     patience: p.Patience = None,
     metric: p.Metric = None,
+    tune_thresholds: p.TuneThresholds = None,
     tensorboard: p.Tensorboard = False,
     override: p.Set = None,
     text_column: p.TextColumn = None,
     pair_column: p.PairColumn = None,
     label_column: p.LabelColumn = None,
+    label_separator: p.LabelSeparator = "|",
     encoding: p.Encoding = "utf-8",
     strict: p.Strict = False,
     overwrite: p.Overwrite = False,
@@ -36,8 +38,9 @@ def train(
 ) -> None:
     """Train a recipe on a dataset and write a run folder.
 
-    A classifier learns labels, a recipe that ends in numbers (head regress) numeric labels, and a
-    generator the texts themselves or, of two columns, the second after the first. The folder holds
+    A classifier learns labels, the heads multilabel, ordinal and regress sets of labels, ratings
+    and numbers, and a generator the texts themselves or, of two columns, the second after the
+    first. The folder holds
     the configuration, seed, environment, metrics of every epoch, curves, the best model, its
     adapters, and a report. An interrupted run goes on with --resume.
     """
@@ -56,8 +59,11 @@ def train(
         take=take,
         patience=patience,
         metric=metric,
+        tune_thresholds=tune_thresholds,  # type: ignore[arg-type]
         tensorboard=tensorboard,
-        data=p.data_options(text_column, pair_column, label_column, encoding, strict),
+        data=p.data_options(
+            text_column, pair_column, label_column, encoding, strict, label_separator
+        ),
         overwrite=overwrite,
         resume=resume,
     )

@@ -23,6 +23,7 @@ _OPTIONS = (
     "label_column",
     "labelled",
     "task",
+    "label_separator",
     "allow_unseen_labels",
     "strict",
     "encoding",
@@ -67,7 +68,7 @@ def load_path(path: Path, options: Options) -> Dataset:
             )
         if roles is None:
             roles = find_roles(names, options, repr(file.name))
-        columns[name] = _pick(rows, names, roles, file, log, is_first=len(columns) == 0)
+        columns[name] = _pick(rows, names, roles, file, log, options.task, len(columns) == 0)
         if not columns[name].texts:
             raise DatasetError(f"{str(file)!r} has no usable row: {log.describe()}")
         if roles.label is not None and columns[name].labels is None:
@@ -79,6 +80,7 @@ def load_path(path: Path, options: Options) -> Dataset:
         task=options.task,
         score_column=is_score(roles.label),
         allow_unseen=options.allow_unseen_labels,
+        separator=options.label_separator,
     )
     names_of = encoded.names if roles.label is not None else None
     splits = {
@@ -145,7 +147,13 @@ def split_files(
 
 
 def _pick(
-    rows: list[Row], names: list[str], roles: Roles, file: Path, log: SkipLog, *, is_first: bool
+    rows: list[Row],
+    names: list[str],
+    roles: Roles,
+    file: Path,
+    log: SkipLog,
+    task: str | None,
+    is_first: bool,
 ) -> _Columns:
     wanted = [name for name in (roles.text, roles.pair) if name is not None]
     missing = [name for name in wanted if name not in names]
@@ -165,7 +173,7 @@ def _pick(
     for row in rows:
         fault = next((f for name in wanted if (f := text_fault(row.values.get(name), name))), None)
         value = None if label is None else row.values.get(label)
-        fault = fault or (None if label is None else _label_fault(value, label))
+        fault = fault or (None if label is None else _label_fault(value, label, task))
         if fault:
             log.add(fault, row.where)
             continue
@@ -190,9 +198,14 @@ def text_fault(value: Any, column: str) -> str | None:
     return None if value.strip() else f"no text in {column!r}"
 
 
-def _label_fault(value: Any, column: str) -> str | None:
-    if value is None or (isinstance(value, str) and not value.strip()) or value != value:
+def _label_fault(value: Any, column: str, task: str | None) -> str | None:
+    # A row of label sets may have none, which a text file can only say with an empty field.
+    empty = isinstance(value, str) and not value.strip() and task != "multilabel"
+    if value is None or empty or value != value:
         return f"no label in {column!r}"
+    if isinstance(value, list):
+        plain = all(isinstance(v, (str, int, float)) and v == v for v in value)
+        return None if plain else f"label in {column!r} is no list of strings"
     if not isinstance(value, (str, int, float)):
         return f"label in {column!r} is neither a string nor a number"
     return None

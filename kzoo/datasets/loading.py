@@ -28,6 +28,7 @@ def load(
     label_column: str | None = ...,
     labelled: bool = ...,
     task: str | None = ...,
+    label_separator: str = ...,
     allow_unseen_labels: bool = ...,
     strict: bool = ...,
     seed: int = ...,
@@ -48,6 +49,7 @@ def load(
     label_column: str | None = ...,
     labelled: bool = ...,
     task: str | None = ...,
+    label_separator: str = ...,
     allow_unseen_labels: bool = ...,
     strict: bool = ...,
     seed: int = ...,
@@ -67,6 +69,7 @@ def load(
     label_column: str | None = None,
     labelled: bool = True,
     task: str | None = None,
+    label_separator: str = "|",
     allow_unseen_labels: bool = False,
     strict: bool = False,
     seed: int = 0,
@@ -92,14 +95,17 @@ def load(
             `text_column` is given: then none.
         label_column: column of the label. Default: found by its name (``label``, ``intent``, ...).
         labelled: False if there are no labels. Default True.
-        task: ``"classification"`` or ``"regression"``. Default: regression for fractions and for
-            columns that are called a score. ``"tag"`` reads words with tags, from ``.conll`` (also
+        task: ``"classification"``, ``"regression"`` or ``"multilabel"`` (any number of labels a
+            row, also none). Default: regression for fractions and for columns that are called a
+            score, multilabel for lists. ``"tag"`` reads words with tags, from ``.conll`` (also
             ``.txt``, ``.bio``, ``.iob2``) files with columns between blanks, where `text_column`
             and `label_column` are numbers (default 0 and -1, the last), from columns ``tokens`` and
             ``tags``, and from folders ``train``, ``valid`` and ``test`` with ``seq.in`` and
             ``seq.out``; or texts with ``entities``, lists of ``{"start", "end", "label"}`` in
             characters. ``"span"`` reads questions with answers, from ``.json`` files of SQuAD 1.1
             or 2.0 and from columns ``question``, ``context`` and ``answers``.
+        label_separator: between several labels in one string, which may also be a JSON list.
+            Default ``"|"``.
         allow_unseen_labels: accept classes that ``train`` does not have. Default False.
         strict: refuse the first row that cannot be used instead of counting it. Default False.
         seed: seed of `validation_fraction`. Default 0.
@@ -124,6 +130,7 @@ def load(
         label_column=label_column,
         labelled=labelled,
         task=task,
+        label_separator=label_separator,
         allow_unseen_labels=allow_unseen_labels,
         strict=strict,
         encoding=encoding,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from kzoo.datasets.errors import DatasetError
 
+_TASKS = ("classification", "regression", "multilabel", "tag", "span")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -18,6 +20,7 @@ class Options:
     label_column: str | None = None
     labelled: bool = True
     task: str | None = None
+    label_separator: str = "|"
     allow_unseen_labels: bool = False
     strict: bool = False
     encoding: str = "utf-8"
@@ -27,11 +30,12 @@ class Options:
     download: bool = True
 
     def __post_init__(self) -> None:
-        if self.task not in (None, "classification", "regression", "tag", "span"):
+        if self.task not in (None, *_TASKS):
             raise DatasetError(
-                "`task` must be 'classification', 'regression', 'tag', 'span' or None, received "
-                f"{self.task!r}"
+                f"`task` must be {', '.join(map(repr, _TASKS))} or None, received {self.task!r}"
             )
+        if not self.label_separator:
+            raise DatasetError("`label_separator` must not be empty")
         if not self.labelled and self.label_column is not None:
             raise DatasetError(
                 f"`label_column` {self.label_column!r} was given with `labelled=False`; "

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from kzoo.datasets import sampling
 from kzoo.datasets.errors import DatasetError
 
-Labels = npt.NDArray[np.int32] | npt.NDArray[np.float32] | npt.NDArray[np.object_]
+Labels = (
+    npt.NDArray[np.int32] | npt.NDArray[np.float32] | npt.NDArray[np.int8] | npt.NDArray[np.object_]
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,14 +24,15 @@ class Split:
     Args:
         texts: the texts; or lists of words, where the labels are tags.
         text_pairs: the second text of each row, or None (default).
-        labels: class ids into `label_names` (stored as int32), scores (stored as float32), or None
-            (default) if the split is unlabelled. A list is converted. An array of objects holds
-            annotations of the texts: a row's tags, entities or answers.
+        labels: class ids into `label_names` (stored as int32), scores (stored as float32), a
+            matrix (rows, classes) of 0, 1 and -1 (not known) where a row may have several labels
+            (stored as int8), or None (default) if the split is unlabelled. A list is converted.
+            An array of objects holds annotations of the texts: tags, entities or answers.
         ids: an identifier per row, or None (default).
         label_names: class names, or None (default) for scores and unlabelled data.
 
     Raises:
-        DatasetError: if columns differ in length, or a class id has no name.
+        DatasetError: if columns differ in length, or a class has no name.
     """
 
     texts: list[Any]
@@ -49,6 +52,13 @@ class Split:
                     "they must be equal"
                 )
         if self.label_names is not None and self.labels is not None and len(self.labels):
+            if self.has_label_sets:
+                if self.labels.shape[1] != len(self.label_names):
+                    raise DatasetError(
+                        f"`labels` has {self.labels.shape[1]} columns and `label_names` has "
+                        f"{len(self.label_names)} names; they must be equal"
+                    )
+                return
             if self.is_regression:
                 raise DatasetError(
                     "`label_names` go with integer class ids, and `labels` are floats; "
@@ -72,6 +82,11 @@ class Split:
         return self.labels is not None and self.labels.dtype.kind == "O"
 
     @property
+    def has_label_sets(self) -> bool:
+        """Whether a row may have several labels, or none: `labels` is a matrix."""
+        return self.labels is not None and self.labels.ndim == 2
+
+    @property
     def num_classes(self) -> int | None:
         """Number of classes the labels are drawn from, None without class names."""
         return None if self.label_names is None else len(self.label_names)
@@ -92,6 +107,8 @@ class Split:
         """
         if self.labels is None or self.label_names is None:
             raise DatasetError("`label_strings` needs class labels, and this split has none")
+        if self.has_label_sets:
+            raise DatasetError("`label_strings` needs one label a row; `split[i]` has all of row i")
         return [self.label_names[int(label)] for label in self.labels]
 
     @property
@@ -99,7 +116,10 @@ class Split:
         """Rows per class name, classes that do not occur included; None without classes."""
         if self.labels is None or self.label_names is None:
             return None
-        counts = np.bincount(self.labels.astype(np.int64), minlength=len(self.label_names))
+        if self.has_label_sets:
+            counts = (self.labels > 0).sum(axis=0)
+        else:
+            counts = np.bincount(self.labels.astype(np.int64), minlength=len(self.label_names))
         return {name: int(n) for name, n in zip(self.label_names, counts, strict=True)}
 
     def __len__(self) -> int:
@@ -131,7 +151,10 @@ class Split:
         row: dict[str, Any] = {"text": self.texts[i]}
         if self.text_pairs is not None:
             row["pair"] = self.text_pairs[i]
-        if self.labels is not None:
+        if self.labels is not None and self.has_label_sets:
+            own = np.flatnonzero(self.labels[i] > 0).tolist()
+            row["label"] = own if self.label_names is None else [self.label_names[j] for j in own]
+        elif self.labels is not None:
             label = self.labels[i]
             row["label"] = label if self.is_annotated else label.item()
         if self.ids is not None:
@@ -160,7 +183,8 @@ class Split:
         Args:
             n: rows to take: in all, or of every class that occurs if `per_class`.
             per_class: the few-shot sample of `n` rows a class. Default False: `n` rows in all, in
-                which every class keeps its share (scores, annotations, unlabelled: any `n` rows).
+                which every class keeps its share (scores, label sets, annotations, unlabelled: any
+                `n` rows).
             seed: seed of the choice. Default 0.
 
         Returns:
@@ -171,7 +195,8 @@ class Split:
         """
         if n < 1:
             raise DatasetError(f"`n` must be at least 1, received {n}")
-        classes = None if self.is_regression or self.is_annotated else self.labels
+        several = self.is_regression or self.is_annotated or self.has_label_sets
+        classes = None if several else self.labels
         if per_class:
             if classes is None:
                 raise DatasetError("`per_class=True` needs class labels, and this split has none")
@@ -193,6 +218,8 @@ class Split:
             parts.append("scores")
         elif self.is_annotated:
             parts.append("annotated")
+        elif self.has_label_sets:
+            parts.append(f"sets of {self.labels.shape[1]} labels")
         elif self.label_names is not None:
             parts.append(f"{len(self.label_names)} classes")
         return f"Split({', '.join(parts)})"
@@ -202,10 +229,14 @@ def _as_labels(labels: Any) -> Labels:
     array = np.asarray(labels)
     if array.ndim == 1 and array.dtype.kind == "O":
         return array
+    if array.ndim == 2 and array.dtype.kind in "iufb":
+        if not np.isin(array, (-1, 0, 1)).all():
+            raise DatasetError("`labels` as a matrix must hold 0, 1, and -1 for what is not known")
+        return array.astype(np.int8)
     if array.ndim != 1 or array.dtype.kind not in "iufb":
         raise DatasetError(
-            f"`labels` must be one integer class id or one float score per row, received "
-            f"shape {array.shape} and dtype {array.dtype}"
+            f"`labels` must be one integer class id or one float score per row, or a matrix, "
+            f"received shape {array.shape} and dtype {array.dtype}"
         )
     if array.dtype.kind == "f":
         return array.astype(np.float32)

@@ -18,6 +18,8 @@ _WHERE = {
     "Classify": "kzoo.heads.classify",
     "Embed": "kzoo.heads.embed",
     "Head": "kzoo.heads.head",
+    "MultiLabel": "kzoo.heads.multilabel",
+    "Ordinal": "kzoo.heads.ordinal",
     "Regress": "kzoo.heads.regress",
     "Seq2SeqLM": "kzoo.heads.lm",
     "Tag": "kzoo.heads.tag",

@@ -2,122 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
-from kzoo.errors import AdapterError, InputError
+from kzoo.errors import InputError
 from kzoo.heads import HEADS
 from kzoo.heads.answers import Answer
-from kzoo.heads.head import Head
+from kzoo.heads.classes import ClassHead, loss_options
 from kzoo.heads.labels import find_labels, to_ids
 from kzoo.metrics import MacroF1
 
-_OPEN = 2  # outputs while the classes are not known yet
+# Losses by name, and the options of each with their defaults.
+_LOSSES = {
+    "cross_entropy": {},
+    "focal": {"gamma": 2.0},
+    "class_balanced": {"beta": 0.999, "gamma": 0.0},
+}
+_ABSENT = -1e8  # no logit of a class that a row's own head has
 
 
 @HEADS.register("classify")
 @keras.saving.register_keras_serializable(package="kzoo")
-class Classify(Head):
+class Classify(ClassHead):
     """Classes of rows; outputs float32 logits (batch, num_classes).
 
-    Where neither `num_classes` nor `labels` is given, the first `fit` counts the classes of the
-    training data, for each adapter anew.
-
     Args:
-        num_classes: Number of classes.
-        labels: Their names, in the order of the outputs.
+        num_classes: As `ClassHead`.
+        labels: As `ClassHead`.
+        loss: `cross_entropy` (default); `focal` (Lin et al. 2017, arXiv:1708.02002), which takes
+            weight from rows that are right already; or `class_balanced` (Cui et al. 2019,
+            arXiv:1901.05555), which weighs rare classes by the effective number of their rows,
+            counted in the training labels of each `fit`. See `ClassCrossentropy`.
+        gamma: Exponent of `focal` (default 2), or of `class_balanced` (default 0, no focus).
+        beta: Of `class_balanced`, from 0 (all classes alike) to below 1 (inverse frequency as it
+            nears 1). Default .999.
+        label_smoothing: Share of the target that all classes get alike (Szegedy et al. 2016,
+            arXiv:1512.00567), with any of the losses. Default 0.
         **kwargs: As `kzoo.heads.Head`.
     """
 
     kind = "classify"
+    kept = ("counts",)
 
     def __init__(
         self,
         num_classes: int | None = None,
         labels: Sequence[str] | None = None,
+        loss: str = "cross_entropy",
+        gamma: float | None = None,
+        beta: float | None = None,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        names = None if labels is None else [str(label) for label in labels]
-        _check_names(names, num_classes)
-        self._given = (len(names) if names is not None else num_classes, names)
+        super().__init__(num_classes, labels, **kwargs)
+        self.loss_kind = loss  # `loss` is Keras' own name
+        self.loss_options = loss_options(loss, _LOSSES, gamma=gamma, beta=beta)
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"`label_smoothing` must be in [0, 1). Received: {label_smoothing}")
+        self.label_smoothing = label_smoothing
 
-    def first_facts(self) -> dict[str, Any]:
-        """See `Head`."""
-        number, names = self._given
-        return {
-            "units": number or _OPEN,
-            "num_classes": number,
-            "labels": names,
-            "settled": number is not None,
-        }
-
-    @property
-    def num_classes(self) -> int | None:
-        """Number of classes, or None before they are known."""
-        found = self.facts["num_classes"]
-        return None if found is None else int(found)
-
-    @property
-    def labels(self) -> list[str] | None:
-        """Names of the classes in the order of the outputs, or None."""
-        names = self.facts["labels"]
-        return None if names is None else list(names)
-
-    @property
-    def is_open(self) -> bool:
-        """See `Head`."""
-        return any(answer.facts["num_classes"] is None for answer in self.acting())
-
-    def set_labels(self, labels: Sequence[str]) -> None:
-        """Names the classes; sizes the output layer where the classes were not known.
-
-        Raises:
-            InputError: The names are not distinct, or their number is not `num_classes`.
-        """
-        names = [str(label) for label in labels]
-        _check_names(names, self.num_classes if self.facts["settled"] else None)
-        for answer in self.acting():
-            self._settle(answer, len(names), names)
+    def find(self, column: NDArray[Any], names: Sequence[str] | None) -> tuple[str, ...] | int:
+        """See `ClassHead`."""
+        return find_labels(column, names)
 
     def learn(self, column: NDArray[Any], names: Sequence[str] | None = None) -> None:
-        """See `Head`: counts the classes, or checks that the labels can be known ones."""
-        acting = self.acting()
-        if all(a.facts["settled"] and a.facts["labels"] is not None for a in acting):
-            return
-        found = find_labels(np.asarray(column), names)
-        for answer in acting:
-            if not answer.facts["settled"]:
-                if isinstance(found, int):
-                    self._settle(answer, found, None)
-                else:
-                    self._settle(answer, len(found), list(found))
-            elif answer.facts["labels"] is None and not isinstance(found, int):
-                _check_names(list(found), answer.facts["num_classes"])
-                self._settle(answer, len(found), list(found))
-
-    def _settle(self, answer: Answer, number: int, names: list[str] | None) -> None:
-        answer.change(units=number, num_classes=number, labels=names, settled=True)
-        bare = self.answers[""]
-        if bare.facts["num_classes"] is None:  # so that it can answer, with adapters off
-            bare.change(units=number, num_classes=number, labels=names)
+        """See `Head`: finds the classes, and counts them where the loss needs that."""
+        super().learn(column, names)
+        if self.loss_kind == "class_balanced":
+            counts = np.bincount(self.targets(column, names), minlength=self.known_classes())
+            for answer in self.acting():
+                answer.facts["counts"] = counts.tolist()
 
     def targets(self, column: NDArray[Any], names: Sequence[str] | None = None) -> NDArray[Any]:
         """Class ids, int32 (n,)."""
-        if self.is_open:
-            raise InputError(
-                "`num_classes` is not known yet. Call fit, or pass `num_classes=` or `labels=` to "
-                "kzoo.load."
-            )
-        return to_ids(np.asarray(column), self.labels, self.num_classes or 0, names)
+        return to_ids(np.asarray(column), self.labels, self.known_classes(), names)
 
     def default_loss(self) -> Any:
-        """Sparse categorical cross-entropy of logits."""
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        """The one of the argument `loss`, of logits."""
+        if self.loss_kind == "cross_entropy" and not self.label_smoothing:
+            return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        weights = None
+        if self.loss_kind == "class_balanced":
+            counts = self.facts.get("counts")
+            # Not known before `fit`, which makes the loss anew.
+            weights = [] if counts is None else effective_weights(counts, self.loss_options["beta"])
+        return ClassCrossentropy(
+            self.loss_options.get("gamma", 0.0), self.label_smoothing, weights, name=self.loss_kind
+        )
 
     def default_metrics(self) -> list[Any]:
         """Accuracy, and macro-F1 once the classes are known."""
@@ -133,54 +109,101 @@ class Classify(Head):
         labels = self.labels
         return ids if labels is None else [labels[i] for i in ids]
 
-    def class_weight(self, weights: Mapping[Any, float]) -> dict[int, float]:
-        """See `Head`."""
-        labels = self.labels or []
-        ids: dict[Any, int] = {label: number for number, label in enumerate(labels)}
-        return {ids.get(key, key): weight for key, weight in weights.items()}
-
     def saved_facts(self, answer: Answer) -> dict[str, Any]:
         """See `Head`."""
-        if answer.facts["num_classes"] is None:
-            return {}
-        return {
-            "kind": self.kind,
-            "num_classes": answer.facts["num_classes"],
-            "labels": answer.facts["labels"],
-            "pooling": self.pooling,
-        }
-
-    def accept(self, facts: Mapping[str, Any], owner: str | None) -> None:
-        """See `Head`.
-
-        Raises:
-            AdapterError: Also where the user gave other classes or labels to the model.
-        """
-        super().accept(facts, owner)
-        answer = self.of(owner)
-        number, names = facts["num_classes"], facts["labels"]
-        known, labels = answer.facts["num_classes"], answer.facts["labels"]
-        if answer.facts["settled"] and known != number:
-            raise AdapterError(
-                f"The saved head has {number} classes, this model {known}. Load with "
-                "`with_head=False`, or into a fresh model."
-            )
-        if answer.facts["settled"] and None not in (labels, names) and labels != names:
-            raise AdapterError(
-                f"The saved head has the labels {names[:5]}..., this model {labels[:5]}... "
-                "Load with `with_head=False`, or into a fresh model."
-            )
-        self._settle(answer, number, list(names) if names is not None else None)
+        facts = super().saved_facts(answer)
+        # kzoo 0.1 reads such files, and knows no more of them.
+        known = ("num_classes", "labels", "pooling", *self.kept)
+        return {key: facts[key] for key in known if key in facts}
 
     def get_config(self) -> dict[str, Any]:
         """See `Head`."""
-        return {**super().get_config(), "num_classes": self._given[0], "labels": self._given[1]}
+        return {
+            **super().get_config(),
+            "loss": self.loss_kind,
+            **self.loss_options,
+            "label_smoothing": self.label_smoothing,
+        }
 
 
-def _check_names(names: Sequence[str] | None, number: int | None) -> None:
-    if names is None:
-        return
-    if len(set(names)) != len(names):
-        raise InputError("`labels` must be distinct.")
-    if number not in (None, len(names)):
-        raise InputError(f"`labels` has {len(names)} names, but the model has {number} classes.")
+def effective_weights(counts: Sequence[int], beta: float) -> list[float]:
+    """Weights of classes by the effective number of their rows; their mean is 1.
+
+    ``w_c`` is in proportion to ``(1 - beta) / (1 - beta^n_c)`` (Cui et al. 2019, eq. 5 and 6). A
+    class that does not occur counts as if it had one row.
+
+    Args:
+        counts: n_c, rows of each class.
+        beta: From 0 to below 1.
+    """
+    rows = np.maximum(np.asarray(counts, "float64"), 1.0)
+    # expm1 and log1p: as beta nears 1, numerator and denominator vanish.
+    weights = np.ones_like(rows) if beta == 0 else 1.0 / -np.expm1(rows * np.log(beta))
+    return [float(weight) for weight in weights * len(rows) / weights.sum()]
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class ClassCrossentropy(keras.losses.Loss):  # type: ignore[misc]
+    """Cross-entropy of logits with a focus, smoothed targets and weights of classes.
+
+    ``w_y * sum_c -q_c (1 - p_c)^gamma log p_c``, where p = softmax(logits), q is 1 - s + s / C at
+    the true class y and s / C elsewhere. With gamma alone it is the focal loss of Lin et al. 2017
+    (eq. 4), with s alone cross-entropy with label smoothing (Szegedy et al. 2016, section 7), with
+    w the class-balanced loss of Cui et al. 2019 (eq. 9, and eq. 13 with gamma).
+
+    Args:
+        gamma: Exponent of the focus. Default 0: none.
+        label_smoothing: s. Default 0.
+        class_weights: w, a number a class. Default: 1 each.
+        **kwargs: As `keras.losses.Loss`.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        name: str = "class_crossentropy",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.gamma = gamma
+        self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else list(class_weights)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """int (batch,) or (batch, 1) class ids, float (batch, C) logits -> (batch,).
+
+        Raises:
+            InputError: The classes were not counted.
+        """
+        if self.class_weights == []:
+            raise InputError(
+                "`loss` 'class_balanced' has not counted the classes: a stream is not read for "
+                "that. Pass columns in memory to `fit`, or another loss."
+            )
+        ids = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        target = ops.one_hot(ids, y_pred.shape[-1], dtype=y_pred.dtype)
+        log_p = ops.log_softmax(y_pred, axis=-1)
+        if self.label_smoothing:
+            there = ops.cast(y_pred > _ABSENT, y_pred.dtype)
+            target = (1 - self.label_smoothing) * target + self.label_smoothing * (
+                there / ops.sum(there, axis=-1, keepdims=True)
+            )
+        values = -target * log_p
+        if self.gamma:
+            # Not 0, where a root has no slope.
+            values = values * ops.power(ops.maximum(1 - ops.exp(log_p), 1e-7), self.gamma)
+        found = ops.sum(values, axis=-1)
+        if self.class_weights is None:
+            return found
+        return found * ops.take(ops.convert_to_tensor(self.class_weights, found.dtype), ids)
+
+    def get_config(self) -> dict[str, Any]:
+        """See Keras."""
+        return {
+            **super().get_config(),
+            "gamma": self.gamma,
+            "label_smoothing": self.label_smoothing,
+            "class_weights": self.class_weights,
+        }

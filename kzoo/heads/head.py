@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
+from weakref import WeakSet
 
 import keras
 import numpy as np
@@ -174,6 +175,15 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     def units(self) -> int:
         """How many numbers a row is answered with."""
         return max(int(answer.facts["units"]) for answer in self.acting())
+
+    def held_by(self, model: Any) -> None:
+        """Called by a model that ends in the head."""
+        self._followed.holders.add(model)
+
+    def changed(self) -> None:
+        """Tells the models that what the head means has changed: losses and metrics are stale."""
+        for model in list(self._followed.holders):
+            model.heads_learned()
 
     def prepare(self, composition: str | Block | None) -> None:
         """Makes the output layers that a composition needs, and trains these and no others."""
@@ -389,6 +399,9 @@ class _Followed:
     trunk: Trunk | None = None
     first: str | None = None  # the adapter that shares the bare trunk's output layer
     saved: Mapping[str, Any] | None = None  # facts of the output layers in a file
+
+    def __init__(self) -> None:
+        self.holders: WeakSet[Any] = WeakSet()
 
 
 def _trunks_before(x: Any) -> Iterator[Trunk]:

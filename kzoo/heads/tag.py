@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from kzoo.errors import InputError, did_you_mean
 from kzoo.heads import HEADS
-from kzoo.heads.classify import Classify
+from kzoo.heads.classes import ClassHead
+from kzoo.heads.labels import find_labels
 from kzoo.metrics.entities import SCHEMES, entities, entity_scores, parse_tag
 from kzoo.metrics.keras_entity_f1 import EntityF1
 from kzoo.metrics.keras_token_accuracy import TokenAccuracy
@@ -64,7 +65,7 @@ class Tagged:
 
 @HEADS.register("tag")
 @keras.saving.register_keras_serializable(package="kzoo")
-class Tag(Classify):
+class Tag(ClassHead):
     """Tags of words; outputs float32 logits (batch, length, tags).
 
     Stands behind a `kzoo.WordsInput`. The label of a word stands at its first token and no other
@@ -125,8 +126,8 @@ class Tag(Classify):
 
     # --- Labels --------------------------------------------------------------------------------
 
-    def learn(self, column: NDArray[Any], names: Sequence[str] | None = None) -> None:
-        """See `Head`: finds the tags."""
+    def find(self, column: NDArray[Any], names: Sequence[str] | None) -> Sequence[Any] | int:
+        """See `ClassHead`: the tags, those of entities in both forms."""
         rows = [self._row(row, number) for number, row in enumerate(column)]
         tags = list(chain.from_iterable(row for row in rows if not _holds_spans(row)))
         kinds = {span[2] for row in rows if _holds_spans(row) for span in row}
@@ -135,7 +136,7 @@ class Tag(Classify):
             tags.append(OUTSIDE)
         if not tags:
             raise InputError(f"`{self.name}` has no tag in any of its {len(column)} rows.")
-        super().learn(np.asarray(tags), names)
+        return find_labels(np.asarray(tags), names)
 
     def align(self, column: NDArray[Any], windows: Windows) -> Targets:
         """See `Head`.
@@ -316,6 +317,14 @@ class Tag(Classify):
             "entity_recall": score.recall,
             "entity_f1": score.f1,
         }
+
+    def class_weight(self, weights: Mapping[Any, float]) -> dict[int, float]:
+        """Refused: words have no weights of their own.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"`class_weight`: rows of the head `{self.name}` have several tags.")
 
     def decode(self, outputs: NDArray[Any]) -> Any:
         """Refused: tags stand at words, which logits do not know.

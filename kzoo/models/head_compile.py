@@ -11,6 +11,7 @@ from kzoo.keras_internals import FUNCTIONS
 from kzoo.models.raw_data import RawData
 from kzoo.strategy import in_strategy_scope
 from kzoo.training.optimizer import default_optimizer
+from kzoo.training.uncertainty import uncertain
 from kzoo.training.xla import resolve_jit
 
 
@@ -102,17 +103,27 @@ class HeadCompile(RawData):
             head = self.heads.get(names[0])
             return head.default_loss() if loss is None and head is not None else loss
         if loss is not None and not isinstance(loss, Mapping):
-            return loss
+            if not self.log_variances:
+                return loss
+            if not isinstance(loss, (list, tuple)) or len(loss) != len(names):
+                raise InputError(f"`loss` must have one for each of {list(names)}.")
+            loss = self.by_output(loss)
         given = dict(loss or {})
         if unknown := [name for name in given if name not in names]:
             raise InputError(f"`loss` has {unknown[0]!r}, which is no output: {list(names)}")
-        return self.arrange(
-            {
-                name: given.get(name)
-                or (self.heads[name].default_loss() if name in self.heads else None)
-                for name in names
-            }
-        )
+        found = {
+            name: given.get(name)
+            or (self.heads[name].default_loss() if name in self.heads else None)
+            for name in names
+        }
+        for name, variable in self.log_variances.items():
+            found[name] = uncertain(found[name], variable, name)
+        return self.arrange(found)
+
+    @property
+    def log_variances(self) -> Mapping[str, Any]:
+        """Output name -> the variable that weighs its loss, where weights are learned."""
+        return {}
 
     def _from_heads(self, what: Any) -> Any:
         """Metrics of the heads as Keras takes them, None where there are none."""

@@ -106,6 +106,8 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         self._plain = _Plain()
         self._plain.trunks = {trunk.name: trunk for trunk in found}
         self._plain.heads = heads_of(self.outputs)
+        for head in self._plain.heads.values():
+            head.held_by(self)
         self._plain.recipe = None if recipe is None else dict(recipe)
         self._plain.feeds = list(feeds_of_inputs(named, found))
         self._plain.aligned = aligned_columns(self.outputs)
@@ -116,6 +118,12 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         self._plain.names = [
             output_name(tensor, number) for number, tensor in enumerate(self.outputs)
         ]
+        if self.training_settings.uncertainty:
+            if len(self.outputs) < 2:
+                raise InputError("`uncertainty` weighs the losses of several outputs; this is one.")
+            for name in self._plain.names:
+                variable = self.add_weight((), "zeros", name=f"{name}_log_variance")
+                self._plain.log_variances[name] = variable
 
     @classmethod
     def on(
@@ -228,6 +236,11 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
     def aligned(self) -> Mapping[str, str]:
         """See `RawFit`."""
         return self._plain.aligned
+
+    @property
+    def log_variances(self) -> Mapping[str, Any]:
+        """Output name -> the learned logarithm of its task's variance, with `uncertainty`."""
+        return MappingProxyType(self._plain.log_variances)
 
     @property
     def input_specs(self) -> dict[str, Any]:
@@ -389,6 +402,9 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
 
 class _Plain:
     """A box that Keras' attribute tracking does not look into."""
+
+    def __init__(self) -> None:
+        self.log_variances: dict[str, Any] = {}
 
     trunks: dict[str, Trunk]
     heads: dict[str, Head]

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kzoo.errors import InputError
 from kzoo.heads.head import Head
+from kzoo.heads.labels import named_sets
 from kzoo.models.head_compile import HeadCompile
 from kzoo.models.raw_data import Feed, RawData
 from kzoo.reads import streams
@@ -416,6 +417,8 @@ def hold_out(table: Table, share: float, reads: Mapping[str, Read]) -> tuple[Tab
 
     def named(column: Any) -> Any:
         column = np.asarray(column)
+        if table.names is not None and column.ndim == 2:
+            return named_sets(column, table.names)
         return column if table.names is None else np.asarray(table.names, dtype=str)[column]
 
     labels = {name: named(column) for name, column in table.labels.items()}

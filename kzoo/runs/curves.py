@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_PANELS = ("loss", "accuracy", "macro_f1", "rmse", "pearson", "spearman", "perplexity")
+#: What is shown of an epoch, as far as it is there, in this order.
+SCORES = (
+    *("loss", "accuracy", "micro_f1", "macro_f1", "lrap", "mae", "kappa"),
+    *("rmse", "pearson", "spearman", "perplexity"),
+)
 
 
 def draw(rows: list[dict[str, Any]], path: Path, title: str) -> bool:
@@ -24,7 +28,7 @@ def draw(rows: list[dict[str, Any]], path: Path, title: str) -> bool:
         from matplotlib.ticker import MaxNLocator
     except ImportError:
         return False
-    panels = [name for name in _PANELS if any({name, f"val_{name}"} & set(row) for row in rows)]
+    panels = [name for name in SCORES if any({name, f"val_{name}"} & set(row) for row in rows)]
     figure = Figure(figsize=(4.2 * max(1, len(panels)), 3.4), layout="constrained")
     figure.suptitle(title)
     for number, name in enumerate(panels, 1):

@@ -51,6 +51,7 @@ def read_dataset(
             label_column=options.label_column,
             encoding=options.encoding,
             strict=options.strict,
+            label_separator=options.label_separator,
             # A data set that is made, not read, has nothing to choose; `check` says if it fits.
             **({} if str(name_or_path) in made else goal.load_options()),
         )
@@ -108,7 +109,7 @@ def aligned(split: Split, labels: Sequence[str], where: str) -> Split:
     """The split with its class ids counted as the model counts them.
 
     Args:
-        split: Labelled rows.
+        split: Labelled rows; label sets as their columns.
         labels: The model's label names in the order of its outputs.
         where: What the rows are, for the error.
 
@@ -118,7 +119,8 @@ def aligned(split: Split, labels: Sequence[str], where: str) -> Split:
     if split.labels is None or split.label_names is None:
         raise InputError(f"{where} has no labels; they are needed to score a model.")
     place = {label: i for i, label in enumerate(labels)}
-    present = [split.label_names[int(i)] for i in np.unique(split.labels)]
+    counts = split.class_counts or {}
+    present = [name for name in split.label_names if counts[name]]
     unknown = [name for name in present if name not in place]
     if unknown:
         raise InputError(
@@ -126,6 +128,10 @@ def aligned(split: Split, labels: Sequence[str], where: str) -> Split:
             f"The model knows {_short(list(labels))}."
         )
     table = np.asarray([place.get(name, -1) for name in split.label_names], "int32")
+    if split.has_label_sets:
+        matrix = np.zeros((len(split), len(labels)), "int8")
+        matrix[:, table[table >= 0]] = split.labels[:, table >= 0]
+        return replace(split, labels=matrix, label_names=list(labels))
     return replace(split, labels=table[split.labels], label_names=list(labels))
 
 

@@ -14,7 +14,7 @@ from kzoo.runs.errors import RunError
 from kzoo.runs.goals import CLASSES
 from kzoo.runs.options import JIT, TrainOptions
 from kzoo.runs.plan import Plan, make_plan, stored_options
-from kzoo.runs.reader import load_trained, trained_file, trained_labels
+from kzoo.runs.reader import load_trained, trained_facts, trained_file
 from kzoo.runs.training import carry_out, silent
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def distill(
             "student_loss_weight": settings.student_loss_weight,
         },
     }
-    labels = trained_labels(teacher_file)
+    facts = trained_facts(teacher_file)
+    labels = facts.labels if facts.goal is CLASSES else None
     # Where the file does not say it, as adapters have different ones, the loaded teacher does.
     master = load_trained(teacher, CLASSES) if labels is None else None
     if master is not None:

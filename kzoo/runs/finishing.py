@@ -11,6 +11,7 @@ from kzoo.runs import curves, metrics_log
 from kzoo.runs.adapters import save_adapters
 from kzoo.runs.plan import Plan
 from kzoo.runs.recording import Recorder
+from kzoo.runs.saving import save_for_use
 
 _TRAIN_ROWS = 2000  # enough to see overfitting
 
@@ -30,6 +31,10 @@ def finish(plan: Plan, recorder: Recorder, seconds: float) -> tuple[Any, dict[st
 
     folder = plan.folder
     model = kzoo.load(folder.model)
+    if plan.options.tune_thresholds is not None:
+        outputs = model.predict(plan.validation.inputs, verbose=0)
+        model.head.tune_thresholds(plan.validation.labels, outputs, plan.options.tune_thresholds)
+        save_for_use(model, folder.model)
     rows = metrics_log.read(folder.metrics)
     scores = {name: plan.goal.score(model, split) for name, split in _scored(plan).items()}
     title = f"{plan.recipe.name} on {plan.dataset.name}"

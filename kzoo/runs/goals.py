@@ -1,4 +1,4 @@
-"""What a run learns: classes, numbers or texts; which rows that takes, and what it is judged by.
+"""What a run learns (classes, label sets, ratings, numbers or texts), from what, judged by what.
 
 Imports neither TensorFlow nor Keras, so that mistakes show before either is loaded.
 """
@@ -32,6 +32,8 @@ class Goal:
         metrics: What may decide which epoch is kept, and which direction is better; the first is
             the default.
         shares: How rows are drawn, for people.
+        labelled: Whether rows have labels.
+        classed: Whether these are of a list of classes, which the recipe's head then names.
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -40,6 +42,7 @@ class Goal:
     metrics: ClassVar[Mapping[str, Direction]]
     shares: ClassVar[str] = "at random"
     labelled: ClassVar[bool] = True
+    classed: ClassVar[bool] = False
 
     def load_options(self) -> dict[str, Any]:
         """Arguments of `kzoo.datasets.load`."""
@@ -55,6 +58,20 @@ class Goal:
 
     def check_train(self, dataset: Dataset) -> None:
         """Refuses training rows that nothing can be learned from."""
+
+    def in_order(self, labels: list[str]) -> list[Any]:
+        """The classes that a dataset names, as the recipe's head shall know them."""
+        return labels
+
+    def check_thresholds(self, dataset: Dataset) -> None:
+        """Refuses to tune thresholds where there are none, or no rows for it.
+
+        Raises:
+            RunError: Says which of the two.
+        """
+        raise RunError(
+            f"`tune_thresholds` is for label sets; the recipe learns {self.what}. Leave it out."
+        )
 
     def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
         """How well a model does on rows."""
@@ -84,13 +101,13 @@ class Classes(Goal):
     what = "classes"
     metrics: ClassVar[Mapping[str, Direction]] = {"val_accuracy": "max", "val_macro_f1": "max"}
     shares = "classes in proportion"
+    classed = True
 
     def check(self, dataset: Dataset) -> Dataset:
         """See `Goal`."""
-        if dataset.label_names is None:
-            scores = any(split.is_regression for split in dataset.splits.values())
-            what = "numbers on a scale" if scores else "no labels"
-            raise InputError(f"dataset {dataset.name!r} has {what}; classes are needed.")
+        found = _kind_of_labels(dataset)
+        if found != "classes":
+            raise InputError(f"dataset {dataset.name!r} has {found}; {self.what} are needed.")
         return dataset
 
     def check_train(self, dataset: Dataset) -> None:
@@ -111,6 +128,82 @@ class Classes(Goal):
         return score(model, split, where)
 
 
+class LabelSets(Goal):
+    """Any number of labels a row."""
+
+    kinds = ("multilabel",)
+    classes = ("MultiLabel",)
+    what = "label sets"
+    metrics: ClassVar[Mapping[str, Direction]] = {
+        "val_micro_f1": "max",
+        "val_macro_f1": "max",
+        "val_lrap": "max",
+    }
+    classed = True
+
+    def load_options(self) -> dict[str, Any]:
+        """See `Goal`."""
+        return {"task": "multilabel"}
+
+    def check(self, dataset: Dataset) -> Dataset:
+        """See `Goal`."""
+        found = _kind_of_labels(dataset)
+        if found != "label sets":
+            raise InputError(f"dataset {dataset.name!r} has {found}; label sets are needed.")
+        return dataset
+
+    def check_thresholds(self, dataset: Dataset) -> None:
+        """See `Goal`."""
+        if "validation" not in dataset:
+            raise RunError(
+                f"`tune_thresholds` needs validation rows, and dataset {dataset.name!r} has too "
+                "few rows to set some aside. Leave it out."
+            )
+
+    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
+        """See `Goal`."""
+        from kzoo.runs.scores import score_label_sets
+
+        return score_label_sets(model, split, where)
+
+
+class Ratings(Classes):
+    """A rating a row, of ratings that have an order."""
+
+    kinds = ("ordinal",)
+    classes = ("Ordinal",)
+    what = "ratings"
+    metrics: ClassVar[Mapping[str, Direction]] = {
+        "val_kappa": "max",
+        "val_mae": "min",
+        "val_accuracy": "max",
+    }
+
+    def load_options(self) -> dict[str, Any]:
+        """See `Goal`: each rating is a class, also where the column is called a score."""
+        return {"task": "classification"}
+
+    def in_order(self, labels: list[str]) -> list[Any]:
+        """See `Goal`.
+
+        Raises:
+            InputError: They are no numbers.
+        """
+        try:
+            return sorted(labels, key=float)
+        except ValueError as error:
+            raise InputError(
+                f"the ratings {', '.join(labels[:5])} have no order of their own. Give it with the "
+                "recipe key `head.labels`: [lowest, ..., highest]."
+            ) from error
+
+    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
+        """See `Goal`."""
+        from kzoo.runs.scores import score_ratings
+
+        return score_ratings(model, split, where)
+
+
 class Numbers(Goal):
     """A number a row."""
 
@@ -129,9 +222,9 @@ class Numbers(Goal):
 
     def check(self, dataset: Dataset) -> Dataset:
         """See `Goal`."""
-        if not any(split.is_regression for split in dataset.splits.values()):
-            what = "no labels" if dataset.label_names is None else "classes"
-            raise InputError(f"dataset {dataset.name!r} has {what}; numbers are needed.")
+        found = _kind_of_labels(dataset)
+        if found != "numbers on a scale":
+            raise InputError(f"dataset {dataset.name!r} has {found}; numbers are needed.")
         return dataset
 
     def check_train(self, dataset: Dataset) -> None:
@@ -206,7 +299,7 @@ class Targets(Texts):
 
 
 CLASSES = Classes()
-GOALS: tuple[Goal, ...] = (CLASSES, Numbers(), Texts(), Targets())
+GOALS: tuple[Goal, ...] = (CLASSES, LabelSets(), Ratings(), Numbers(), Texts(), Targets())
 METRICS = tuple(dict.fromkeys(name for goal in GOALS for name in goal.metrics))
 
 
@@ -239,6 +332,15 @@ def goal_of(recipe: Recipe) -> Goal:
             "model.compile(loss=...); model.fit(texts, targets)."
         )
     return goal
+
+
+def _kind_of_labels(dataset: Dataset) -> str:
+    splits = list(dataset.splits.values())
+    if any(split.is_regression for split in splits):
+        return "numbers on a scale"
+    if dataset.label_names is None:
+        return "no labels"
+    return "label sets" if any(split.has_label_sets for split in splits) else "classes"
 
 
 def _labelled(dataset: Dataset) -> Split:

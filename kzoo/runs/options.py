@@ -23,6 +23,7 @@ class DataOptions:
         text_column: Column of the text. Default: found by its name.
         pair_column: Column of the second text. Default: found by its name.
         label_column: Column of the label. Default: found by its name.
+        label_separator: Between several labels in one string. Default `|`.
         encoding: Encoding of text files. Default `utf-8`.
         strict: Refuse the first bad row instead of counting it.
     """
@@ -32,6 +33,7 @@ class DataOptions:
     label_column: str | None = None
     encoding: str = "utf-8"
     strict: bool = False
+    label_separator: str = "|"
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,12 @@ class TrainOptions:
         take: Train on so many rows, every class in proportion. Default: all.
         patience: Stop when `metric` did not improve for so many epochs. Default: never.
         metric: The best epoch by it becomes `model.keras`. Default: `val_accuracy` (or
-            `val_macro_f1`) for classes, `val_pearson` (`val_spearman`, `val_rmse`) for numbers,
-            `val_perplexity` (`val_accuracy`, of tokens) for texts.
+            `val_macro_f1`) for classes, `val_micro_f1` (`val_macro_f1`, `val_lrap`) for label sets,
+            `val_kappa` (`val_mae`, `val_accuracy`) for ratings, `val_pearson` (`val_spearman`,
+            `val_rmse`) for numbers, `val_perplexity` (`val_accuracy`, of tokens) for texts.
+        tune_thresholds: Of label sets: after the training give each label the threshold with the
+            best F1 on the validation rows, of each label (`macro`) or over all (`micro`). Default:
+            probability one half for all.
         tensorboard: Write `tensorboard/` too.
         data: How the dataset is read.
         overwrite: Replace an existing run folder.
@@ -70,6 +76,7 @@ class TrainOptions:
     take: int | None = None
     patience: int | None = None
     metric: str | None = None
+    tune_thresholds: Literal["macro", "micro"] | None = None
     tensorboard: bool = False
     data: DataOptions = DataOptions()
     overwrite: bool = False
@@ -81,6 +88,10 @@ class TrainOptions:
         if self.metric not in (None, *METRICS):
             known = "; ".join(f"{' or '.join(goal.metrics)} for {goal.what}" for goal in GOALS)
             raise RunError(f"`metric` must be {known}. Received: {self.metric!r}")
+        if self.tune_thresholds not in (None, "macro", "micro"):
+            raise RunError(
+                f"`tune_thresholds` must be macro or micro. Received: {self.tune_thresholds!r}"
+            )
         for name in ("take", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:

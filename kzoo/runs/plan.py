@@ -130,8 +130,10 @@ def make_plan(
     read = read_dataset(dataset, options.data, goal)
     said: list[str] = []  # told when nothing can be wrong any more
     ready = training_data(read, options.take, resolved.seed, said.append, goal)
-    if goal is CLASSES:
-        resolved, ready = _with_classes(resolved, ready, labels)
+    if options.tune_thresholds is not None:
+        goal.check_thresholds(ready)
+    if goal.classed:
+        resolved, ready = _with_classes(resolved, ready, goal, labels)
     config = {
         "kind": kind,
         "recipe_from": str(recipe),
@@ -150,23 +152,24 @@ def make_plan(
 
 
 def _with_classes(
-    recipe: Recipe, dataset: Dataset, labels: Sequence[str] | None
+    recipe: Recipe, dataset: Dataset, goal: Goal, labels: Sequence[str] | None
 ) -> tuple[Recipe, Dataset]:
     """The recipe with the classes, and the dataset with its ids counted as the recipe does."""
     (head,) = recipe.every_head
     options = recipe.every_head[head].options
-    found = list(labels or options.get("labels") or dataset.label_names or ())
+    found = list(labels or options.get("labels") or goal.in_order(dataset.label_names or []))
+    names = [str(label) for label in found]
     if options.get("num_classes") not in (None, len(found)):
         raise RecipeError(
             f"recipe `{recipe.name}` has `num_classes` {options['num_classes']}, but there are "
-            f"{len(found)} classes: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}."
+            f"{len(found)} classes: {', '.join(names[:5])}{', ...' if len(found) > 5 else ''}."
         )
     key = "labels" if recipe.head is not None else f"heads.{head}.labels"
     splits = {
-        name: aligned(split, found, f"`{name}` of {dataset.name!r}")
+        name: aligned(split, names, f"`{name}` of {dataset.name!r}")
         for name, split in dataset.items()
     }
-    return merged(recipe, {key: found}), replace(dataset, splits=splits, label_names=found)
+    return merged(recipe, {key: found}), replace(dataset, splits=splits, label_names=names)
 
 
 def stored_options(options: TrainOptions, out: str | Path) -> TrainOptions:

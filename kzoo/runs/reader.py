@@ -119,8 +119,8 @@ class TrainedFacts:
 
     Args:
         goal: What the model has learned; None where it ends otherwise, or in several heads.
-        labels: The classes in the order of the outputs; None where there are none, or where
-            adapters have different ones.
+        labels: The classes in the order of the outputs, ratings as strings; None where there are
+            none, or where adapters have different ones.
     """
 
     goal: Goal | None
@@ -146,16 +146,7 @@ def trained_facts(file: Path) -> TrainedFacts:
     answers = heads[0]["config"]["answers"].values()
     lists = [facts["labels"] for facts in answers if facts.get("labels") is not None]
     alike = bool(lists) and all(labels == lists[0] for labels in lists)
-    return TrainedFacts(goal, list(lists[0]) if alike else None)
-
-
-def trained_labels(file: Path) -> list[str] | None:
-    """The label names in a `.keras` file, in the order of the outputs; imports no TensorFlow.
-
-    Raises:
-        RunError: The file is damaged.
-    """
-    return trained_facts(file).labels
+    return TrainedFacts(goal, [str(label) for label in lists[0]] if alike else None)
 
 
 def load_trained(run_or_model: str | Path, goal: Goal | None = None) -> Any:

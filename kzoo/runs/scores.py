@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,18 +67,8 @@ class Scores:
 
         Precision needs answers of the class, recall needs rows of it.
         """
-        hits = np.diag(self.confusion)
         true, answered = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
-        return [
-            {
-                "label": label,
-                "rows": int(true[i]),
-                "precision": _share(hits[i], answered[i]),
-                "recall": _share(hits[i], true[i]),
-                "f1": _share(2 * hits[i], true[i] + answered[i]),
-            }
-            for i, label in enumerate(self.labels)
-        ]
+        return _per_class(self.labels, np.diag(self.confusion), true, answered)
 
     def details(self) -> dict[str, Any]:
         """per_class and confusion, JSON-ready."""
@@ -99,10 +89,12 @@ class PlainScores:
     Args:
         rows: Rows scored.
         values: Name -> number.
+        more: What else there is to tell, JSON-ready.
     """
 
     rows: int
     values: Mapping[str, float]
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """See `Scored`."""
@@ -112,12 +104,12 @@ class PlainScores:
         return {"rows": self.rows, **known}
 
     def details(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
+        """See `Scored`."""
+        return dict(self.more)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as `summary`."""
-        return self.summary()
+        """Everything, JSON-ready."""
+        return {**self.summary(), **self.details()}
 
 
 def score(model: Any, split: Split, where: str = "the dataset") -> Scores:
@@ -148,6 +140,65 @@ def score(model: Any, split: Split, where: str = "the dataset") -> Scores:
         labels=labels,
         confusion=confusion_matrix(true, answers, len(labels)),
     )
+
+
+def score_label_sets(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
+    """Scores a model that ends in `kzoo.heads.MultiLabel`.
+
+    Args:
+        model: Trained.
+        split: Rows with label sets.
+        where: What the rows are, for errors.
+
+    Returns:
+        loss (mean cross-entropy of a label, in nats, or what the recipe has in its place), micro_f1
+        and macro_f1 with the model's thresholds, lrap (label ranking average precision); and each
+        label by itself.
+
+    Raises:
+        InputError: No rows, or labels that the model does not know.
+    """
+    head = model.head
+    labels = head.labels or [str(i) for i in range(head.num_classes or 0)]
+    true, outputs, values = _by_metrics(model, split, labels, where)
+    marks, has, known = head.marks(outputs), true > 0, true >= 0
+    counts = ((known & part).sum(axis=0) for part in (has & marks, has, marks))
+    return PlainScores(len(true), values, {"per_class": _per_class(labels, *counts)})
+
+
+def score_ratings(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
+    """Scores a model that ends in `kzoo.heads.Ordinal`.
+
+    Args:
+        model: Trained.
+        split: Rows with a rating each.
+        where: What the rows are, for errors.
+
+    Returns:
+        loss (CORN's), accuracy, mae (mean absolute error), kappa (Cohen's with quadratic weights).
+
+    Raises:
+        InputError: No rows, or ratings that the model does not know.
+    """
+    labels = model.head.labels or range(model.head.num_classes or 0)
+    true, _, values = _by_metrics(model, split, [str(label) for label in labels], where)
+    return PlainScores(len(true), values)
+
+
+def _by_metrics(
+    model: Any, split: Split, labels: list[str], where: str
+) -> tuple[NDArray[Any], NDArray[Any], dict[str, float]]:
+    """Targets and outputs of all rows, and what the head's loss and metrics make of them."""
+    split = aligned(split, labels, where)
+    if len(split) == 0 or split.labels is None:
+        raise InputError(f"{where} has no rows to score.")
+    outputs = np.asarray(model.predict(split.inputs, verbose=0))
+    true = model.head.targets(split.labels, split.label_names)
+    values = {"loss": float(model.head.default_loss()(true, outputs))}
+    for metric in model.head.default_weighted_metrics():
+        metric.update_state(true, outputs)
+        values[metric.name] = float(metric.result())
+    return true, outputs, values
 
 
 def score_numbers(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
@@ -204,3 +255,18 @@ def score_texts(model: Any, split: Split, where: str = "the dataset") -> PlainSc
 
 def _share(part: Any, whole: Any) -> float | None:
     return float(part / whole) if whole else None
+
+
+def _per_class(
+    labels: list[str], hits: NDArray[Any], true: NDArray[Any], answered: NDArray[Any]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": label,
+            "rows": int(true[i]),
+            "precision": _share(hits[i], answered[i]),
+            "recall": _share(hits[i], true[i]),
+            "f1": _share(2 * hits[i], true[i] + answered[i]),
+        }
+        for i, label in enumerate(labels)
+    ]

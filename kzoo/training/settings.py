@@ -19,6 +19,7 @@ class Training(BaseModel):
         warmup: Share of the steps in which the rate rises; it falls linearly to 0 afterwards.
         weight_decay: Decoupled (AdamW); none on biases, norms.
         clip_norm: Largest global norm of the gradient.
+        uncertainty: Of several outputs: learn the weights of their losses (Kendall et al. 2018).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,3 +30,4 @@ class Training(BaseModel):
     warmup: Fraction = 0.06
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: PositiveFloat = 1.0
+    uncertainty: bool = False

@@ -123,7 +123,7 @@ def info(name_or_path: str | Path) -> dict[str, Any]:
         if adapter is None
         else adapter + (trunk - unused if not trunk_section.frozen else 0),
         "head_parameters_per_class": dims.hidden_dim + 1
-        if recipe.task == "classification"
+        if [head["kind"] for head in heads] in (["classify"], ["multilabel"])
         else None,
     }
     return card

@@ -57,7 +57,6 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
 
 def build_model(recipe: Recipe) -> Any:
     """Builds the model of a recipe, weights loaded and adapters injected."""
-    from kzoo.models.graph import input_for
     from kzoo.models.model import Model
 
     sections = recipe.every_head
@@ -69,7 +68,9 @@ def build_model(recipe: Recipe) -> Any:
         module, _, name = _MODELS.get(kind, "kzoo.models.model:Model").partition(":")
         cls = getattr(importlib.import_module(module), name)
     cls.check_trunk(trunk)
-    inputs = input_for(trunk, next(iter(heads.values())))
+    # A head whose labels stand at tokens says how texts are read; others take them so too.
+    leading = max(heads.values(), key=lambda head: head.aligned or head.self_labelled)
+    inputs = leading.make_input(trunk)
     states = trunk(inputs)
     outputs = {name: head(states) for name, head in heads.items()}
     model = cls(

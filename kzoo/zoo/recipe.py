@@ -30,12 +30,17 @@ _DEFAULT_KINDS = {"trunk": "pretrained", "adapters": "named", "training": "fit"}
 # What a head is for, in words that people use; other kinds stand for themselves.
 _TASKS = {
     "classify": "classification",
+    "multilabel": "multi-label",
+    "ordinal": "rating",
     "regress": "regression",
     "embed": "embedding",
     "causal_lm": "generation",
     "seq2seq_lm": "text2text",
 }
-_HEAD_KEYS = ("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets")
+_HEAD_KEYS = (
+    *("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets"),
+    *("loss", "gamma", "beta", "label_smoothing"),
+)
 #: Plain keys of overrides, and where they lead.
 SHORTCUTS = {
     "backbone": "trunk.source",

@@ -85,8 +85,8 @@ def test_list_shows_other_packages(kzoo, tmp_path, monkeypatch):
     info = tmp_path / "my_package-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kzoo.heads]\nordinal = absent.module:Ordinal\n")
+    (info / "entry_points.txt").write_text("[kzoo.heads]\ncardinal = absent.module:Cardinal\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     found = json.loads(kzoo("list", "--plugins", "--json").out)
-    assert {"kind": "heads", "name": "ordinal", "package": "my-package"} in found
-    assert "From my-package: ordinal (heads)" in kzoo("list").out
+    assert {"kind": "heads", "name": "cardinal", "package": "my-package"} in found
+    assert "From my-package: cardinal (heads)" in kzoo("list").out

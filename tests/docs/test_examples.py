@@ -15,6 +15,7 @@ EXPECTED = {
     "adapt_any_model": ["trained 274", "merged True []"],
     "distil": ["15,6", "True"],
     "bi_encoder": ["learned True", "loaded equal True"],
+    "label_sets": ["labels ['account', 'card', 'urgent']", "worse True", "loaded equal True"],
     "hybrid_search": ["office only: ['e18', 'ink', 'wifi']", "nDCG@10 hybrid", "tuned: rrf"],
     "search": ["time", "glob", "kzoo:minilm-encoder 4 passages"],
 }

@@ -9,7 +9,7 @@ import pytest
 from kzoo.runs import RunError, metrics_log, open_run
 from kzoo.runs.best_epoch import BestEpoch
 from kzoo.runs.folder import RunFolder
-from kzoo.runs.reader import trained_file, trained_labels
+from kzoo.runs.reader import trained_facts, trained_file
 
 
 def test_best_epoch_and_patience():
@@ -119,6 +119,6 @@ def test_which_file_is_the_model(tmp_path):
         trained_file(tmp_path / "nope.keras")
     (tmp_path / "bad.keras").write_bytes(b"PK\x03\x04 and nothing more")
     with pytest.raises(RunError, match="is damaged"):
-        trained_labels(tmp_path / "bad.keras")
+        trained_facts(tmp_path / "bad.keras")
     with pytest.raises(RunError, match=r"no run\.json"):
         open_run(tmp_path)

@@ -19,6 +19,7 @@ ENTRIES = [
     "bert-linear",
     "bert-lora",
     "bert-mam",
+    "bert-multilabel",
     "bert-prefix",
     "bert-prompt",
     "bert-ptuning",
@@ -42,7 +43,7 @@ def test_card_counts_equal_the_built_model(name, minilm_folder):
     head = 3 * (card["head_parameters_per_class"] or 0)
     total = sum(math.prod(v.shape) for v in model.weights if "seed" not in v.path)
     assert card["total_parameters"] + head == total
-    if card["task"] == "classification":
+    if card["head_parameters_per_class"]:
         trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
         assert card["trainable_parameters"] + head == trainable
     assert model.training_settings.model_dump() == card["training"]
@@ -61,6 +62,29 @@ def test_cards_of_what_is_not_installed_have_the_published_counts(name, total):
     card = kzoo.info(name)
     assert card["total_parameters"] - card["trainable_parameters"] == total
     assert card["installed"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "outputs"),
+    [("bert-regression", "regression", 1), ("bert-ordinal", "rating", 2)],
+)
+def test_entries_for_numbers_and_ratings(name, task, outputs, minilm_folder):
+    """The card counts without the head; ratings have an output less than there are."""
+    card = kzoo.info(name)
+    options = {"num_classes": 3} if name == "bert-ordinal" else {}
+    model = kzoo.load(name, **options)
+    assert card["task"] == task and card["head_parameters_per_class"] is None
+    trainable = sum(math.prod(v.shape) for v in model.trainable_variables)
+    assert trainable - card["trainable_parameters"] == outputs * (384 + 1)
+
+
+def test_losses_are_options_of_a_recipe(minilm_folder):
+    model = kzoo.load("bert-linear", num_classes=2, loss="focal", gamma=1.0, label_smoothing=0.1)
+    assert (model.head.loss_kind, model.head.loss_options) == ("focal", {"gamma": 1.0})
+    with pytest.raises(RecipeError, match="`gamma` is no option of the loss 'cross_entropy'"):
+        kzoo.load("bert-linear", gamma=1.0)
+    with pytest.raises(RecipeError, match=r"unknown key `head\.beta`"):
+        kzoo.load("bert-multilabel", beta=0.9)
 
 
 def test_student_is_cut_from_the_trunk(minilm_folder):
