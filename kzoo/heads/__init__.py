@@ -22,6 +22,7 @@ _WHERE = {
     "Ordinal": "kzoo.heads.ordinal",
     "Regress": "kzoo.heads.regress",
     "Seq2SeqLM": "kzoo.heads.lm",
+    "Span": "kzoo.heads.span",
     "Tag": "kzoo.heads.tag",
 }
 

@@ -15,6 +15,7 @@ from kzoo.errors import InputError
 from kzoo.metrics.entities import FOLLOWING, OPENING, goes_on, parse_tag
 
 _FORBIDDEN = -1e9  # finite, so that gradients are
+Parameters = tuple[Any, Any, Any]  # transitions, start, end
 
 
 class Allowed(NamedTuple):
@@ -104,31 +105,7 @@ class CRF(keras.layers.Layer):  # type: ignore[misc]
             `allowed` forbids. NaN for a row with a tag that does not exist: a compiled step cannot
             raise.
         """
-        emissions, mask, order = _in_order(emissions, mask)
-        tags = ops.take_along_axis(ops.cast(tags, "int32"), order, axis=1)
-        known = ops.logical_and(tags >= 0, tags < self.num_tags)
-        tags = ops.where(ops.logical_and(known, mask), tags, 0)
-        transitions, start, end = self._effective(_FORBIDDEN)
-
-        count = ops.cast(mask, "float32")
-        own = ops.squeeze(ops.take_along_axis(emissions, tags[:, :, None], axis=2), axis=2)
-        pairs = tags[:, :-1] * self.num_tags + tags[:, 1:]
-        steps = ops.take(ops.reshape(transitions, (-1,)), pairs)
-        number = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
-        last = ops.take_along_axis(tags, ops.maximum(number - 1, 0), axis=1)[:, 0]
-        score = ops.sum(own * count, axis=1) + ops.sum(steps * count[:, 1:], axis=1)
-        score += ops.take(start, tags[:, 0]) + ops.take(end, last)
-
-        def step(before: Any, here: Any) -> Any:
-            emission, real = here
-            after = ops.logsumexp(before[:, :, None] + transitions, axis=1) + emission
-            return ops.where(real[:, None], after, before)
-
-        first = start + emissions[:, 0]
-        sums = tf.scan(step, _by_position(emissions, mask), first)
-        total = ops.logsumexp(ops.concatenate([first[None], sums])[-1] + end, axis=-1)
-        right = ops.all(ops.logical_or(known, ops.logical_not(mask)), axis=1)
-        return ops.where(right, ops.where(mask[:, 0], score - total, 0.0), float("nan"))
+        return chain_log_likelihood(self.parameters(), emissions, tags, mask)
 
     def viterbi(self, emissions: Any, mask: Any = None) -> Any:
         """The best chains of tags (Viterbi 1967); among equals the lowest tag, from the last back.
@@ -140,43 +117,86 @@ class CRF(keras.layers.Layer):  # type: ignore[misc]
         Returns:
             int32 (batch, length), the tags; -1 where the mask is false.
         """
-        emissions, mask, order = _in_order(emissions, mask)
-        transitions, start, end = self._effective(-float("inf"))
-        stay = ops.arange(self.num_tags, dtype="int32")
+        return best_chain(self.parameters(), emissions, mask)
 
-        def step(before: Any, here: Any) -> Any:
-            (best, _), (emission, real) = before, here
-            scores = best[:, :, None] + transitions
-            after = ops.max(scores, axis=1) + emission
-            came_from = ops.cast(ops.argmax(scores, axis=1), "int32")
-            real = real[:, None]
-            return ops.where(real, after, best), ops.where(real, came_from, stay)
-
-        first = start + emissions[:, 0]
-        nowhere = ops.zeros_like(first, dtype="int32")
-        best, came_from = tf.scan(step, _by_position(emissions, mask), (first, nowhere))
-        best = ops.concatenate([first[None], best])[-1]
-        last = ops.cast(ops.argmax(best + end, axis=-1), "int32")
-
-        def back(tag: Any, pointers: Any) -> Any:
-            return ops.take_along_axis(pointers, tag[:, None], axis=1)[:, 0]
-
-        tags = tf.scan(back, came_from, last, reverse=True)
-        tags = ops.where(mask, ops.transpose(ops.concatenate([tags, last[None]])), -1)
-        return ops.take_along_axis(tags, ops.argsort(order, axis=1), axis=1)
-
-    def _effective(self, forbidden: float) -> tuple[Any, Any, Any]:
-        values = tuple(map(ops.convert_to_tensor, (self.transitions, self.start, self.end)))
-        if self._allowed is None:
-            return values
-        pairs = zip(self._allowed, values, strict=True)
-        between, start, end = (ops.where(allowed, value, forbidden) for allowed, value in pairs)
-        return between, start, end
+    def parameters(self) -> Parameters:
+        """Transitions, start and end as they are applied, -1e9 for what is forbidden."""
+        values = (self.transitions, self.start, self.end)
+        return with_forbidden(self._allowed, *map(ops.convert_to_tensor, values))
 
     def get_config(self) -> dict[str, Any]:
         """`num_tags` and `allowed`."""
         allowed = None if self._allowed is None else [part.tolist() for part in self._allowed]
         return {**super().get_config(), "num_tags": self.num_tags, "allowed": allowed}
+
+
+def with_forbidden(allowed: Allowed | None, *values: Any) -> Parameters:
+    """Transitions, start and end with -1e9 for what is forbidden."""
+    if allowed is not None:
+        pairs = zip(allowed, values, strict=True)
+        values = tuple(ops.where(own, value, _FORBIDDEN) for own, value in pairs)
+    return values  # type: ignore[return-value]
+
+
+def chain_log_likelihood(parameters: Parameters, emissions: Any, tags: Any, mask: Any) -> Any:
+    """See `CRF.log_likelihood`; of given transitions, start and end."""
+    transitions, start, end = parameters
+    size = emissions.shape[-1]
+    emissions, mask, order = _in_order(emissions, mask)
+    tags = ops.take_along_axis(ops.cast(tags, "int32"), order, axis=1)
+    known = ops.logical_and(tags >= 0, tags < size)
+    tags = ops.where(ops.logical_and(known, mask), tags, 0)
+
+    count = ops.cast(mask, "float32")
+    own = ops.squeeze(ops.take_along_axis(emissions, tags[:, :, None], axis=2), axis=2)
+    pairs = tags[:, :-1] * size + tags[:, 1:]
+    steps = ops.take(ops.reshape(transitions, (-1,)), pairs)
+    number = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
+    last = ops.take_along_axis(tags, ops.maximum(number - 1, 0), axis=1)[:, 0]
+    score = ops.sum(own * count, axis=1) + ops.sum(steps * count[:, 1:], axis=1)
+    score += ops.take(start, tags[:, 0]) + ops.take(end, last)
+
+    def step(before: Any, here: Any) -> Any:
+        emission, real = here
+        after = ops.logsumexp(before[:, :, None] + transitions, axis=1) + emission
+        return ops.where(real[:, None], after, before)
+
+    first = start + emissions[:, 0]
+    sums = tf.scan(step, _by_position(emissions, mask), first)
+    total = ops.logsumexp(ops.concatenate([first[None], sums])[-1] + end, axis=-1)
+    right = ops.all(ops.logical_or(known, ops.logical_not(mask)), axis=1)
+    return ops.where(right, ops.where(mask[:, 0], score - total, 0.0), float("nan"))
+
+
+def best_chain(parameters: Parameters, emissions: Any, mask: Any) -> Any:
+    """See `CRF.viterbi`; of given transitions, start and end."""
+    # What is forbidden has to lose against any sum of scores.
+    transitions, start, end = (
+        ops.where(value <= _FORBIDDEN / 10, -float("inf"), value) for value in parameters
+    )
+    emissions, mask, order = _in_order(emissions, mask)
+    stay = ops.arange(emissions.shape[-1], dtype="int32")
+
+    def step(before: Any, here: Any) -> Any:
+        (best, _), (emission, real) = before, here
+        scores = best[:, :, None] + transitions
+        after = ops.max(scores, axis=1) + emission
+        came_from = ops.cast(ops.argmax(scores, axis=1), "int32")
+        real = real[:, None]
+        return ops.where(real, after, best), ops.where(real, came_from, stay)
+
+    first = start + emissions[:, 0]
+    nowhere = ops.zeros_like(first, dtype="int32")
+    best, came_from = tf.scan(step, _by_position(emissions, mask), (first, nowhere))
+    best = ops.concatenate([first[None], best])[-1]
+    last = ops.cast(ops.argmax(best + end, axis=-1), "int32")
+
+    def back(tag: Any, pointers: Any) -> Any:
+        return ops.take_along_axis(pointers, tag[:, None], axis=1)[:, 0]
+
+    tags = tf.scan(back, came_from, last, reverse=True)
+    tags = ops.where(mask, ops.transpose(ops.concatenate([tags, last[None]])), -1)
+    return ops.take_along_axis(tags, ops.argsort(order, axis=1), axis=1)
 
 
 def _in_order(emissions: Any, mask: Any) -> tuple[Any, Any, Any]:
