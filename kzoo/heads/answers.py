@@ -52,7 +52,7 @@ class Answer(keras.layers.Layer):  # type: ignore[misc]
             return
         trainable = bool(keras.layers.Layer.trainable.fget(self))
         with unlocked(self):
-            for variable in (self.kernel, self.bias):
+            for variable in list(self.weights):
                 untrack(self, variable)
             self._make()
         self.trainable = trainable

@@ -12,18 +12,27 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.errors import InputError, did_you_mean
+from kzoo.errors import AdapterError, InputError, did_you_mean
 from kzoo.heads import HEADS
+from kzoo.heads.answers import Answer
+from kzoo.heads.chain import (
+    ChainAccuracy,
+    ChainAnswer,
+    ChainEntityF1,
+    ChainLoss,
+    best_tags,
+    unpacked,
+)
 from kzoo.heads.classes import ClassHead
 from kzoo.heads.labels import find_labels
-from kzoo.metrics.entities import SCHEMES, entities, entity_scores, parse_tag
+from kzoo.heads.tag_labels import OUTSIDE, as_bio, fits, holds_spans, span_of, spans_to_tags
+from kzoo.metrics.entities import SCHEMES, entities, entity_scores
 from kzoo.metrics.keras_entity_f1 import EntityF1
 from kzoo.metrics.keras_token_accuracy import TokenAccuracy
 from kzoo.reads.read import Rows, Targets, padded
 from kzoo.reads.windows import Windows, WordsInput
 from kzoo.trunk.layer import Trunk
 
-OUTSIDE = "O"
 UNLEARNED = -1  # the label of what is no first token of a word
 
 
@@ -37,7 +46,7 @@ class Entity:
         end: Behind its last character.
         text: What stands there, cut out of the text as it was given.
         words: (first word, behind the last word).
-        score: Mean probability of its words' tags.
+        score: Mean probability of its words' tags; None with a CRF.
     """
 
     label: str
@@ -45,7 +54,7 @@ class Entity:
     end: int
     text: str
     words: tuple[int, int]
-    score: float
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,8 @@ class Tag(ClassHead):
         labels: The tags, in the order of the outputs. Default: found by the first `fit`.
         scheme: What the tags say: `bio` (IOB2), `iobes`, or `plain` (each tag is a class of words);
             or `iob1`, which is read as `bio`. Default: seen from the tags.
+        crf: Whether chains of tags are learned, by a linear-chain CRF in which tags that cannot
+            follow one another never do; see `kzoo.heads.chain` for what the outputs are then.
         **kwargs: As `kzoo.heads.Head`.
     """
 
@@ -87,7 +98,11 @@ class Tag(ClassHead):
     weight_shape = (None,)
 
     def __init__(
-        self, labels: Sequence[str] | None = None, scheme: str | None = None, **kwargs: Any
+        self,
+        labels: Sequence[str] | None = None,
+        scheme: str | None = None,
+        crf: bool = False,
+        **kwargs: Any,
     ) -> None:
         kwargs["pooling"] = "none"
         super().__init__(labels=labels, **kwargs)
@@ -96,6 +111,29 @@ class Tag(ClassHead):
                 f"`scheme` must be one of {', '.join(SCHEMES)}, iob1. Received: {scheme!r}"
             )
         self.given_scheme = scheme
+        self.crf = crf
+
+    def make_answer(self, facts: Mapping[str, Any]) -> Answer:
+        """See `Head`."""
+        kind = ChainAnswer if self.crf else Answer
+        return kind(facts, self.width, self.answer_seed)
+
+    def answer(self, x: Any) -> Any:
+        """See `Head`; with a CRF its scores in front.
+
+        Raises:
+            AdapterError: Rows have adapters of their own, and the head a CRF, which is one for all.
+        """
+        emissions = super().answer(x)
+        if not self.crf:
+            return emissions
+        acting = self.acting()
+        if len(acting) > 1:
+            raise AdapterError(
+                f"The head `{self.name}` has a CRF, which is one for all rows of a batch: activate "
+                "one adapter at a time."
+            )
+        return acting[0].packed(emissions, self.scheme)  # type: ignore[attr-defined]
 
     def make_input(self, trunk: Trunk) -> Any:
         """See `Head`."""
@@ -122,15 +160,21 @@ class Tag(ClassHead):
         """`bio`, `iobes` or `plain`."""
         if self.given_scheme is not None:
             return "bio" if self.given_scheme == "iob1" else self.given_scheme
-        return next(scheme for scheme in SCHEMES if _fits(self.labels or (), scheme))
+        return next(scheme for scheme in SCHEMES if fits(self.labels or (), scheme))
+
+    @property
+    def has_entities(self) -> bool:
+        """Whether tags are of entities, and not classes of words such as parts of speech."""
+        labels = self.labels
+        return labels is not None and (self.scheme != "plain" or OUTSIDE in labels)
 
     # --- Labels --------------------------------------------------------------------------------
 
     def find(self, column: NDArray[Any], names: Sequence[str] | None) -> Sequence[Any] | int:
         """See `ClassHead`: the tags, those of entities in both forms."""
         rows = [self._row(row, number) for number, row in enumerate(column)]
-        tags = list(chain.from_iterable(row for row in rows if not _holds_spans(row)))
-        kinds = {span[2] for row in rows if _holds_spans(row) for span in row}
+        tags = list(chain.from_iterable(row for row in rows if not holds_spans(row)))
+        kinds = {span[2] for row in rows if holds_spans(row) for span in row}
         tags += [f"{prefix}-{kind}" for kind in sorted(kinds) for prefix in "BI"]
         if kinds:
             tags.append(OUTSIDE)
@@ -149,7 +193,7 @@ class Tag(ClassHead):
         for number, row in enumerate(column):
             row = self._row(row, number)
             words = windows.words[number]
-            if _holds_spans(row) or (not row and windows.given is None):
+            if holds_spans(row) or (not row and windows.given is None):
                 tags, bad = spans_to_tags(row, words, windows.texts[number], number)
                 inside += bad
             else:
@@ -204,11 +248,11 @@ class Tag(ClassHead):
                 f"Received: {row!r:.80}"
             )
         found: list[Any] = [
-            v if isinstance(v, str) else int(v) if isinstance(v, (int, np.integer)) else _span(v)
+            v if isinstance(v, str) else int(v) if isinstance(v, (int, np.integer)) else span_of(v)
             for v in row
         ]
-        if self.given_scheme == "iob1" and not _holds_spans(found):
-            return _as_bio(found)
+        if self.given_scheme == "iob1" and not holds_spans(found):
+            return as_bio(found)
         return found
 
     def _ids(self, tags: Sequence[Any], number: int) -> NDArray[np.int32]:
@@ -237,7 +281,9 @@ class Tag(ClassHead):
     # --- Losses, metrics, meaning ----------------------------------------------------------------
 
     def default_loss(self) -> Any:
-        """Cross-entropy, the mean over the words."""
+        """Cross-entropy, the mean over the words; with a CRF the chains' likelihood."""
+        if self.crf:
+            return ChainLoss()
         return keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, ignore_class=UNLEARNED, reduction="mean_with_sample_weight"
         )
@@ -248,21 +294,29 @@ class Tag(ClassHead):
 
     def default_weighted_metrics(self) -> list[Any]:
         """Accuracy of the words, and strict F1 of the entities."""
-        found: list[Any] = [TokenAccuracy()]
-        if self.labels is not None and OUTSIDE in self.labels:
-            found.append(EntityF1(self.labels, self.scheme))
+        if self.labels is None:
+            return [] if self.crf else [TokenAccuracy()]
+        chain_ = (self.labels, self.scheme)
+        found: list[Any] = [ChainAccuracy(*chain_) if self.crf else TokenAccuracy()]
+        if self.has_entities:
+            found.append(ChainEntityF1(*chain_) if self.crf else EntityF1(*chain_))
         return found
 
     def read_off(self, outputs: NDArray[Any], windows: Windows) -> list[Any]:
         """See `Head`; a `Tagged` for each text."""
         texts, words, places = windows.firsts
         window = np.searchsorted(windows.encoded.offsets, places, side="right") - 1
-        logits = outputs[window, places - windows.encoded.offsets[window]]
-        logits = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        shares = logits / logits.sum(axis=-1, keepdims=True)
-        names: Sequence[Any] = self.labels or range(self.units)
-        best, share = shares.argmax(axis=-1), shares.max(axis=-1)
+        front = self.units + 2 if self.crf else 0
+        logits = outputs[window, places - windows.encoded.offsets[window] + front]
         bounds = np.searchsorted(texts, np.arange(len(windows.texts) + 1))
+        share: Any = [None] * len(logits)
+        if self.crf:
+            best = self._chains(outputs, logits, texts, bounds)
+        else:
+            exps = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            share = (exps / exps.sum(axis=-1, keepdims=True)).max(axis=-1).tolist()
+            best = logits.argmax(axis=-1)
+        names: Sequence[Any] = self.labels or range(self.units)
         outside = OUTSIDE if OUTSIDE in names else names[0]
         return [
             self._tagged(
@@ -270,12 +324,25 @@ class Tag(ClassHead):
                 windows.words[number],
                 outside,
                 {
-                    int(words[i]): (names[best[i]], float(share[i]))
+                    int(words[i]): (names[best[i]], share[i])
                     for i in range(bounds[number], bounds[number + 1])
                 },
             )
             for number, text in enumerate(windows.texts)
         ]
+
+    def _chains(
+        self, outputs: NDArray[Any], logits: NDArray[Any], texts: Any, bounds: Any
+    ) -> NDArray[Any]:
+        """The best chain over the words of each text, whatever windows they were in."""
+        place = np.arange(len(texts)) - bounds[texts]
+        shape = (len(bounds) - 1, int(place.max(initial=0)) + 1)
+        emissions, mask = np.zeros((*shape, self.units), "float32"), np.zeros(shape, bool)
+        emissions[texts, place], mask[texts, place] = logits, True
+        parameters, _ = unpacked(outputs)
+        found = best_tags(parameters, emissions, mask, self.labels or (), self.scheme)
+        chains: NDArray[Any] = np.asarray(found)[texts, place]
+        return chains
 
     def _tagged(
         self, text: str, words: NDArray[np.int64], outside: Any, found: Mapping[int, Any]
@@ -292,7 +359,7 @@ class Tag(ClassHead):
                     end := int(words[last - 1, 1]),
                     text[start:end],
                     (first, last),
-                    float(np.mean([share for _, share in pairs[first:last]])),
+                    None if self.crf else float(np.mean([p[1] for p in pairs[first:last]])),
                 )
                 for label, first, last in (entities(tags, self.scheme) if self.labels else ())
             ],
@@ -300,12 +367,12 @@ class Tag(ClassHead):
 
     def value_scores(self, column: Sequence[Any], values: Sequence[Any]) -> dict[str, float]:
         """Precision, recall and F1 of the entities: type, beginning and end must be right."""
-        if self.labels is None or OUTSIDE not in self.labels:
+        if not self.has_entities or self.labels is None:
             return {}
         rows = [self._row(row, number) for number, row in enumerate(column)]
         true, found = [], []
         for row, value in zip(rows, values, strict=True):
-            spans = _holds_spans(row)
+            spans = holds_spans(row)
             named = [tag if isinstance(tag, str) else self.labels[tag] for tag in row if not spans]
             true.append([(k, i, j) for i, j, k in row] if spans else entities(named, self.scheme))
             found.append(
@@ -336,81 +403,4 @@ class Tag(ClassHead):
 
     def get_config(self) -> dict[str, Any]:
         """See `Head`."""
-        return {**super().get_config(), "scheme": self.given_scheme}
-
-
-def _fits(labels: Sequence[str], scheme: str) -> bool:
-    try:
-        return all(parse_tag(label, scheme) for label in labels)
-    except ValueError:
-        return False
-
-
-def _as_bio(tags: Sequence[str]) -> list[str]:
-    """IOB1, where B- stands only between two entities of a type, as IOB2."""
-    found = [OUTSIDE] * len(tags)
-    for kind, first, last in entities(tags, "bio", "lenient"):
-        found[first:last] = [f"B-{kind}", *[f"I-{kind}"] * (last - first - 1)]
-    return found
-
-
-def _holds_spans(row: Sequence[Any]) -> bool:
-    return bool(row) and isinstance(row[0], tuple)
-
-
-def _span(value: Any) -> tuple[int, int, str]:
-    """An entity as people write it: (start, end, type), or a dict with these."""
-    try:
-        if isinstance(value, Mapping):
-            kind = next(value[key] for key in ("label", "type", "entity") if key in value)
-            return int(value["start"]), int(value["end"]), str(kind)
-        start, end, kind = value
-        return int(start), int(end), str(kind)
-    except (TypeError, ValueError, KeyError, StopIteration) as error:
-        raise InputError(
-            "An entity must be (start, end, type), or a dict with `start`, `end` and `label`. "
-            f"Received: {value!r:.80}"
-        ) from error
-
-
-def spans_to_tags(
-    spans: Sequence[tuple[int, int, str]], words: NDArray[np.int64], text: str, number: int
-) -> tuple[list[str], int]:
-    """BIO tags of the words that entities touch.
-
-    Args:
-        spans: (first character, behind the last, type).
-        words: int (words, 2), characters of the words.
-        text: The text.
-        number: Of the row, for errors.
-
-    Returns:
-        A tag for each word, and how many entities begin or end within a word, or in a word that
-        another has.
-
-    Raises:
-        InputError: A span outside of the text, one that touches no word, or two that overlap.
-    """
-    tags = [OUTSIDE] * len(words)
-    inside, behind = 0, 0
-    for start, end, kind in sorted(spans):
-        first = int(np.searchsorted(words[:, 1], start, side="right"))
-        last = int(np.searchsorted(words[:, 0], end, side="left"))
-        if not 0 <= start < end <= len(text) or first >= last:
-            raise InputError(
-                f"`y` row {number}: the entity ({start}, {end}, {kind!r}) has no word in the text "
-                f"of {len(text)} characters: {text!r:.60}"
-            )
-        if start < behind:
-            raise InputError(
-                f"`y` row {number}: the entity ({start}, {end}, {kind!r}) overlaps another; a word "
-                "has one tag."
-            )
-        behind = end
-        own = [word for word in range(first, last) if tags[word] == OUTSIDE]
-        cut = words[first, 0] < start and text[words[first, 0] : start].strip()
-        cut = cut or (words[last - 1, 1] > end and text[end : words[last - 1, 1]].strip())
-        inside += bool(cut) or len(own) < last - first
-        for word in own:
-            tags[word] = f"{'B' if word == own[0] else 'I'}-{kind}"
-    return tags, inside
+        return {**super().get_config(), "scheme": self.given_scheme, "crf": self.crf}

@@ -7,7 +7,7 @@ from tiny import make_model, make_tiny_trunk
 
 import kzoo
 from kzoo.errors import InputError
-from kzoo.heads.tag import spans_to_tags
+from kzoo.heads.tag_labels import spans_to_tags
 from kzoo.metrics.entities import entity_scores
 
 COLOURS, ANIMALS = ("red", "green", "blue"), ("cat", "dog")
@@ -244,3 +244,55 @@ def test_it_needs_an_input_that_keeps_places():
     text = kzoo.TextInput(trunk)
     with pytest.raises(InputError, match=r"kzoo\.WordsInput"):
         kzoo.Model(text, kzoo.heads.Tag()(trunk(text)))
+
+
+def test_a_crf_learns_chains_and_gives_none_that_cannot_be(tmp_path):
+    """The tag of a word depends on the tag before it alone, which no emission knows."""
+    rng = np.random.default_rng(0)
+    words = [list(rng.choice(["cat", "dog"], rng.integers(1, 9))) for _ in range(96)]
+    tags = [["B-a" if i % 2 == 0 else "I-a" for i in range(len(row))] for row in words]
+    model = make(crf=True)
+    model.compile(learning_rate=0.1)
+    history = model.fit(words, tags, epochs=20, verbose=0).history
+    assert history["loss"][-1] < 0.1 and history["entity_f1"][-1] > 0.95
+    scores = model.evaluate(words, tags, verbose=0, return_dict=True)
+    values = model.predict_values(words, verbose=0)
+    expected = entity_scores(tags, [value.tags for value in values]).micro.f1
+    assert scores["entity_f1"] == pytest.approx(expected) and expected > 0.95
+    assert scores["accuracy"] == pytest.approx(
+        np.mean(np.concatenate([v.tags for v in values]) == np.concatenate(tags)), abs=1e-6
+    )
+    assert all(value.entities[0].score is None for value in values)
+    # The loss in numpy, by all chains of a short row.
+    row, own = ["cat", "dog"], ["B-a", "I-a"]
+    labels = model.head.labels
+    answer = model.head.acting()[0]
+    logits = model.predict([row], verbose=0)[0, len(labels) + 2 :][1:3]
+    allowed = {(i, j) for i in "BI" for j in "BI"}
+    assert len(labels) == 2 and len(allowed) == 4
+
+    def score(chain):
+        i, j = (labels.index(tag) for tag in chain)
+        ends = float(answer.start[i]) + float(answer.end[j])
+        return logits[0, i] + logits[1, j] + float(answer.transitions[i, j]) + ends
+
+    every = [score(f"{i}-a {j}-a".split()) for i, j in allowed]
+    expected = np.log(np.exp(every).sum()) - score(own)
+    found = model.evaluate([row], [own], verbose=0)[0]
+    assert found == pytest.approx(expected / 2, rel=1e-4)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert loaded.predict_values(words, verbose=0) == values
+    long = [str(word) for row in words for word in row]
+    tiny_windows = make(crf=True, max_tokens=12)
+    model.adapters.save("a", tmp_path / "a")
+    tiny_windows.adapters.delete("a")
+    tiny_windows.adapters.load(tmp_path / "a", "a")
+    (value,) = tiny_windows.predict_values([long], verbose=0)
+    assert len(value.tags) == len(long)
+    assert value.tags[0] == "B-a"  # no chain begins with I
+    model.adapters.add("b", "lora[r=2]")
+    model.fit(words, tags, epochs=1, verbose=0)
+    with pytest.raises(kzoo.errors.AdapterError, match="one adapter at a time"):
+        model.adapters.activate(kzoo.PerRow("a", "b"))
+        model.predict(words[:2], adapter_names=["a", "b"], verbose=0)
