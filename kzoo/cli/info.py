@@ -58,4 +58,5 @@ def _head(head: dict[str, Any]) -> str:
 def _training(card: dict[str, Any]) -> str | None:
     if card["task"] == "embedding":
         return None
-    return ", ".join(f"{key} {value:g}" for key, value in card["training"].items())
+    given = {key: value for key, value in card["training"].items() if value is not False}
+    return ", ".join(f"{key} {value:g}" for key, value in given.items())

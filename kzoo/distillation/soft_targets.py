@@ -9,6 +9,7 @@ from keras import ops
 
 from kzoo.distillation import LOSSES
 from kzoo.distillation.base import SampleLoss, positive_number
+from kzoo.distillation.errors import DistillationError
 
 
 class _SoftTarget(SampleLoss):
@@ -18,6 +19,18 @@ class _SoftTarget(SampleLoss):
 
     def __init__(self, temperature: float = 2.0) -> None:
         self.temperature = positive_number("temperature", temperature)
+
+    def validate_model_compatibility(self, teacher: Any, student: Any) -> None:
+        """See `SampleLoss`; refuses heads whose outputs are no logits of one class a row too."""
+        super().validate_model_compatibility(teacher, student)
+        for role, model in (("teacher", teacher), ("student", student)):
+            for head in getattr(model, "heads", {}).values():
+                if head.kind in ("multilabel", "ordinal", "regress"):
+                    raise DistillationError(
+                        f"`{role}`: the head {head.name!r} is of kind {head.kind}, and "
+                        f"{type(self).__name__} compares distributions over classes. Pass "
+                        "distillation_losses='logits_mse'."
+                    )
 
     def _log_probabilities(self, logits: Any) -> Any:
         # From log-softmax, not log(softmax): exact for logits of +-1e4, where softmax is 0.

@@ -1,4 +1,4 @@
-"""Metrics: plain functions of arrays, tags and answers, and a Keras metric.
+"""Metrics: plain functions of arrays, tags and answers, and Keras metrics.
 
 What needs more than NumPy loads on first use.
 """
@@ -18,16 +18,25 @@ from kzoo.metrics.arrays import (
 )
 from kzoo.metrics.entities import entity_scores  # not `entities`: it would hide the module
 from kzoo.metrics.spans import answer_f1, answer_scores, normalize_answer
+from kzoo.metrics.thresholds import best_thresholds
 
 if TYPE_CHECKING:
+    from kzoo.metrics.keras_label_sets import LabelRankingPrecision, LabelSetF1
     from kzoo.metrics.keras_macro_f1 import MacroF1
+    from kzoo.metrics.keras_ratings import QuadraticKappa, RatingAccuracy, RatingError
     from kzoo.metrics.ranking import ranking_scores
 
 __all__ = [
+    "LabelRankingPrecision",
+    "LabelSetF1",
     "MacroF1",
+    "QuadraticKappa",
+    "RatingAccuracy",
+    "RatingError",
     "accuracy",
     "answer_f1",
     "answer_scores",
+    "best_thresholds",
     "binary_f1",
     "confusion_matrix",
     "entity_scores",
@@ -38,7 +47,15 @@ __all__ = [
     "spearman",
 ]
 
-_WHERE = {"MacroF1": "kzoo.metrics.keras_macro_f1", "ranking_scores": "kzoo.metrics.ranking"}
+_WHERE = {
+    "LabelRankingPrecision": "kzoo.metrics.keras_label_sets",
+    "LabelSetF1": "kzoo.metrics.keras_label_sets",
+    "MacroF1": "kzoo.metrics.keras_macro_f1",
+    "QuadraticKappa": "kzoo.metrics.keras_ratings",
+    "RatingAccuracy": "kzoo.metrics.keras_ratings",
+    "RatingError": "kzoo.metrics.keras_ratings",
+    "ranking_scores": "kzoo.metrics.ranking",
+}
 
 
 def __getattr__(name: str) -> Any:

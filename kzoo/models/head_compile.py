@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from kzoo.adapters.host import renew_optimizer, trunk_changed
@@ -15,11 +16,11 @@ from kzoo.training.uncertainty import uncertain
 from kzoo.training.xla import resolve_jit
 
 
-class _Request:
-    """What `compile` was asked for, where Keras does not find its metrics and report them twice."""
+class _Hidden:
+    """Values by name that Keras does not find: it would report metrics twice."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self.arguments = arguments
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
 
 
 class HeadCompile(RawData):
@@ -27,7 +28,9 @@ class HeadCompile(RawData):
 
     compiled: bool
     optimizer: Any
-    _compile_request: _Request | None = None
+    add_weight: Any
+    _compile_request: _Hidden | None = None
+    _log_variances = _Hidden({})
     _recipe_schedule = False
     _compiled_for: Any = None
 
@@ -59,7 +62,7 @@ class HeadCompile(RawData):
         Raises:
             InputError: An output has neither a head with a loss nor a loss of yours.
         """
-        self._compile_request = _Request(
+        self._compile_request = _Hidden(
             {
                 "optimizer": optimizer,
                 "loss": loss,
@@ -122,8 +125,23 @@ class HeadCompile(RawData):
 
     @property
     def log_variances(self) -> Mapping[str, Any]:
-        """Output name -> the variable that weighs its loss, where weights are learned."""
-        return {}
+        """Output name -> the learned logarithm of its task's variance; empty without."""
+        return MappingProxyType(self._log_variances.values)
+
+    def weigh_losses(self) -> None:
+        """Makes the learned weights of the outputs' losses, where the settings ask for them.
+
+        Raises:
+            InputError: There is one output only.
+        """
+        if not self.training_settings.uncertainty:
+            return
+        names = self.output_names_in_order
+        if len(names) < 2:
+            raise InputError("`uncertainty` weighs the losses of several outputs; this is one.")
+        self._log_variances = _Hidden(
+            {name: self.add_weight((), "zeros", name=f"{name}_log_variance") for name in names}
+        )
 
     def _from_heads(self, what: Any) -> Any:
         """Metrics of the heads as Keras takes them, None where there are none."""
@@ -156,7 +174,7 @@ class HeadCompile(RawData):
             return
         schedule, request = self._recipe_schedule, self._compile_request
         made = [name for name in FUNCTIONS if getattr(self, f"{name}_function", None) is not None]
-        self.compile(**{**request.arguments, "optimizer": self.optimizer, "learning_rate": None})
+        self.compile(**{**request.values, "optimizer": self.optimizer, "learning_rate": None})
         self._compile_request, self._recipe_schedule = request, schedule
         for name in made:  # a running `fit` does not ask for its function again
             getattr(self, f"make_{name}_function")(force=True)

@@ -118,12 +118,7 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         self._plain.names = [
             output_name(tensor, number) for number, tensor in enumerate(self.outputs)
         ]
-        if self.training_settings.uncertainty:
-            if len(self.outputs) < 2:
-                raise InputError("`uncertainty` weighs the losses of several outputs; this is one.")
-            for name in self._plain.names:
-                variable = self.add_weight((), "zeros", name=f"{name}_log_variance")
-                self._plain.log_variances[name] = variable
+        self.weigh_losses()
 
     @classmethod
     def on(
@@ -236,11 +231,6 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
     def aligned(self) -> Mapping[str, str]:
         """See `RawFit`."""
         return self._plain.aligned
-
-    @property
-    def log_variances(self) -> Mapping[str, Any]:
-        """Output name -> the learned logarithm of its task's variance, with `uncertainty`."""
-        return MappingProxyType(self._plain.log_variances)
 
     @property
     def input_specs(self) -> dict[str, Any]:
@@ -402,9 +392,6 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
 
 class _Plain:
     """A box that Keras' attribute tracking does not look into."""
-
-    def __init__(self) -> None:
-        self.log_variances: dict[str, Any] = {}
 
     trunks: dict[str, Trunk]
     heads: dict[str, Head]

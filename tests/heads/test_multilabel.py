@@ -10,6 +10,7 @@ from tiny import NEGATIVE, POSITIVE, make_model, make_tiny_trunk
 
 import kzoo
 from kzoo.datasets import Split
+from kzoo.distillation import DistillationError
 from kzoo.errors import AdapterError, InputError
 from kzoo.heads.multilabel import KnownCrossentropy
 
@@ -249,6 +250,23 @@ def test_a_head_without_a_trunk_tells_its_model():
     after = model.evaluate(features, MATRIX, verbose=0, return_dict=True)
     expected = f1_score(MATRIX, model.head.marks(outputs), average="macro")
     assert after["macro_f1"] == pytest.approx(expected) and expected > before["macro_f1"]
+
+
+def test_soft_targets_are_of_one_class_a_row():
+    """A softmax over labels that do not exclude each other would be another task."""
+    x = keras.Input((4,), name="x")
+    teacher, student = (
+        kzoo.Model(x, kzoo.heads.MultiLabel(num_classes=4, dropout=0.0, seed=seed)(x))
+        for seed in (1, 2)
+    )
+    with pytest.raises(DistillationError, match=r"of kind multilabel.*'logits_mse'"):
+        kzoo.Distiller(teacher, student)
+    distiller = kzoo.Distiller(teacher, student, "logits_mse", student_loss_weight=0.0)
+    distiller.compile(keras.optimizers.Adam(0.05))
+    features = MATRIX.astype("float32")
+    distiller.fit(features, MATRIX, epochs=60, verbose=0)
+    found, expected = (np.asarray(model(features)) for model in (student, teacher))
+    assert np.abs(found - expected).max() < 0.02
 
 
 # --- Ways in -------------------------------------------------------------------------------------
