@@ -31,8 +31,9 @@ def evaluate(
 
     A classifier: accuracy, macro-F1 and a table of the classes. Label sets: micro-F1, macro-F1,
     label ranking average precision and a table of the labels. Ratings: accuracy, mean absolute
-    error and quadratic kappa. Numbers: rmse, Pearson's and Spearman's correlation. A generator:
-    loss, accuracy and perplexity of the next token.
+    error and quadratic kappa. Numbers: rmse, Pearson's and Spearman's correlation. Tags: accuracy
+    of words, precision, recall and F1 of entities. Answers: exact match and F1. A generator: loss,
+    accuracy and perplexity of the next token.
     """
     from kzoo.runs.data import aligned, read_dataset
     from kzoo.runs.goals import CLASSES
@@ -47,7 +48,7 @@ def evaluate(
     data = read_dataset(dataset, options, goal)
     name = _choose(data, split)
     where = f"`{name}` of {data.name!r}"
-    if facts.labels is not None:  # a mistake shows before TensorFlow is imported
+    if facts.labels is not None and goal.classed:  # a mistake shows before TensorFlow is imported
         aligned(data[name], facts.labels, where)
     found = {"model": model, "dataset": data.name, "split": name}
     found |= goal.score(load_trained(file, facts.goal), data[name], where).to_dict()

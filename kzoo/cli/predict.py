@@ -1,4 +1,4 @@
-"""`kzoo predict`: labels, ratings, numbers or completions for texts."""
+"""`kzoo predict`: labels, ratings, numbers, entities, answers or completions for texts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def predict(
     strict: p.Strict = False,
     as_json: p.Json = False,
 ) -> None:
-    """Predict labels of texts with probabilities, their rating or number, or how they go on."""
+    """Predict labels, ratings, numbers or entities of texts, answers, or how texts go on."""
     from kzoo.cli.texts import read_texts
     from kzoo.runs.goals import CLASSES, LabelSets, Texts
     from kzoo.runs.reader import goal_of_model, load_trained, trained_file
@@ -55,10 +55,7 @@ def predict(
     elif isinstance(goal, LabelSets):
         answers = _label_sets(loaded, rows)
     else:
-        import numpy as np
-
-        values = np.asarray(loaded.decode(loaded.predict(rows, verbose=0))).tolist()
-        answers = [{"text": row, "value": v} for row, v in zip(rows, values, strict=True)]
+        answers = _values(loaded, rows)
     if as_json:
         return console.show_json(answers)
     if goal is CLASSES:
@@ -96,6 +93,21 @@ def _label_sets(model: Any, rows: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _values(model: Any, rows: list[Any]) -> list[dict[str, Any]]:
+    """Numbers, entities or answers of rows."""
+    found = []
+    for row, value in zip(rows, model.predict_values(rows, verbose=0), strict=True):
+        if hasattr(value, "entities"):
+            found.append({"text": row, "entities": [vars(entity) for entity in value.entities]})
+        elif hasattr(value, "candidates"):
+            known = ("start", "end", "probability", "null_score")
+            facts = {key: getattr(value, key) for key in known}
+            found.append({"text": row, "answer": value.text, **facts})
+        else:
+            found.append({"text": row, "value": value.item()})
+    return found
+
+
 def _show_plain(answers: list[dict[str, Any]], key: str) -> None:
     from rich.text import Text
 
@@ -103,7 +115,8 @@ def _show_plain(answers: list[dict[str, Any]], key: str) -> None:
     for answer in answers:
         value = answer[key]
         if isinstance(value, list):
-            value = ", ".join(value) or "-"
+            said = [v if isinstance(v, str) else f"{v['text']} ({v['label']})" for v in value]
+            value = ", ".join(said) or "-"
         shown = f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
         rows.add_row(Text(shown), Text(_short(answer["text"])))
     console.show(rows)

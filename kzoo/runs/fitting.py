@@ -103,7 +103,11 @@ def fit(plan: Plan, trainee: Trainee, callbacks: Sequence[Any], restored: bool) 
 
 def _replay(plan: Plan, trainee: Trainee, best: BestEpoch) -> int:
     """Brings metrics and best model in line with the checkpoint; returns its epoch."""
-    done = int(scalar(trainee.fitted.optimizer.iterations)) // plan.steps
+    rows, size = plan.dataset["train"], plan.training.batch_size
+    steps = -(-len(rows) // size)
+    if rows.is_annotated:  # a long text is several windows
+        steps = int(trainee.fitted.prepare(rows, batch_size=size).cardinality())
+    done = int(scalar(trainee.fitted.optimizer.iterations)) // steps
     for row in metrics_log.keep_epochs(plan.folder.metrics, done):
         best.see(row["epoch"], row)
     if best.epoch == done:  # a crash may have come between checkpoint and best model

@@ -243,6 +243,43 @@ class Numbers(Goal):
         return score_numbers(model, split, where)
 
 
+class Tags(Goal):
+    """A tag a word."""
+
+    kinds = ("tag",)
+    classes = ("Tag",)
+    what = "tags"
+    metrics: ClassVar[Mapping[str, Direction]] = {"val_entity_f1": "max", "val_accuracy": "max"}
+    task: ClassVar[str] = "tag"
+
+    def load_options(self) -> dict[str, Any]:
+        """See `Goal`."""
+        return {"task": self.task}
+
+    def check(self, dataset: Dataset) -> Dataset:
+        """See `Goal`."""
+        if not any(split.is_annotated for split in dataset.splits.values()):
+            found = _kind_of_labels(dataset)
+            raise InputError(f"dataset {dataset.name!r} has {found}; {self.what} are needed.")
+        return dataset
+
+    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
+        """See `Goal`."""
+        from kzoo.runs.scores import score_annotated
+
+        return score_annotated(model, split, where)
+
+
+class Answers(Tags):
+    """A part of a context for a question."""
+
+    kinds = ("span",)
+    classes = ("Span",)
+    what = "answers"
+    metrics: ClassVar[Mapping[str, Direction]] = {"val_exact_span": "max", "val_loss": "min"}
+    task = "span"
+
+
 class Texts(Goal):
     """The next token: of texts, or of what follows a prompt."""
 
@@ -299,7 +336,10 @@ class Targets(Texts):
 
 
 CLASSES = Classes()
-GOALS: tuple[Goal, ...] = (CLASSES, LabelSets(), Ratings(), Numbers(), Texts(), Targets())
+GOALS: tuple[Goal, ...] = (
+    *(CLASSES, LabelSets(), Ratings(), Numbers(), Tags(), Answers()),
+    *(Texts(), Targets()),
+)
 METRICS = tuple(dict.fromkeys(name for goal in GOALS for name in goal.metrics))
 
 
@@ -338,6 +378,8 @@ def _kind_of_labels(dataset: Dataset) -> str:
     splits = list(dataset.splits.values())
     if any(split.is_regression for split in splits):
         return "numbers on a scale"
+    if any(split.is_annotated for split in splits):
+        return "annotations of texts"
     if dataset.label_names is None:
         return "no labels"
     return "label sets" if any(split.has_label_sets for split in splits) else "classes"

@@ -74,11 +74,6 @@ class Plan:
         return self.goal.metric(self.options.metric)
 
     @property
-    def steps(self) -> int:
-        """Steps in an epoch."""
-        return -(-len(self.dataset["train"]) // self.training.batch_size)
-
-    @property
     def validation(self) -> Any:
         """The validation split, or None."""
         return self.dataset.splits.get("validation")

@@ -230,6 +230,27 @@ def score_numbers(model: Any, split: Split, where: str = "the dataset") -> Plain
     )
 
 
+def score_annotated(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
+    """Scores a model whose labels stand in the texts: tags, answers.
+
+    Args:
+        model: Trained.
+        split: Annotated rows.
+        where: What the rows are, for errors.
+
+    Returns:
+        What `evaluate` gives: loss, accuracy of words and scores of entities; or loss, exact match
+        and F1 of answers, from 0 to 1.
+
+    Raises:
+        InputError: No rows, or no annotations.
+    """
+    if len(split) == 0 or not split.is_annotated:
+        raise InputError(f"{where} has no annotated rows; they are needed to score the model.")
+    found = model.evaluate(split.inputs, split.labels, verbose=0, return_dict=True)
+    return PlainScores(len(split), {name: float(value) for name, value in found.items()})
+
+
 def score_texts(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
     """Scores a model that predicts the next token.
 

@@ -33,13 +33,15 @@ _TASKS = {
     "multilabel": "multi-label",
     "ordinal": "rating",
     "regress": "regression",
+    "tag": "tagging",
+    "span": "question answering",
     "embed": "embedding",
     "causal_lm": "generation",
     "seq2seq_lm": "text2text",
 }
 _HEAD_KEYS = (
     *("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets"),
-    *("loss", "gamma", "beta", "label_smoothing"),
+    *("loss", "gamma", "beta", "label_smoothing", "scheme", "crf"),
 )
 #: Plain keys of overrides, and where they lead.
 SHORTCUTS = {
