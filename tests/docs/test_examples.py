@@ -16,6 +16,7 @@ EXPECTED = {
     "distil": ["15,6", "True"],
     "bi_encoder": ["learned True", "loaded equal True"],
     "label_sets": ["labels ['account', 'card', 'urgent']", "worse True", "loaded equal True"],
+    "tags_and_answers": ["('New York', 'city')", "intents right 8", "of 20 candidates"],
     "hybrid_search": ["office only: ['e18', 'ink', 'wifi']", "nDCG@10 hybrid", "tuned: rrf"],
     "search": ["time", "glob", "kzoo:minilm-encoder 4 passages"],
 }

@@ -52,6 +52,16 @@ def test_the_page_on_recipes_runs(tmp_path, minilm_folder):
     assert "'urgency': array" in shown
 
 
+def test_the_page_on_heads_runs(tmp_path, minilm_folder):
+    from kzoo.heads import HEADS
+
+    page = (ROOT / "docs" / "heads.md").read_text(encoding="utf-8")
+    shown = run("\n".join(blocks("python", page)), tmp_path)
+    assert "('Nina Simone', 'artist')" in shown and "Ada Ada 20" in shown
+    table = "\n".join(line for line in page.splitlines() if line.startswith("| `"))
+    assert {f"`{kind}`" for kind in HEADS} <= set(re.findall(r"`\w+`", table))
+
+
 def test_the_recipes_page_names_what_there_is():
     """Sections, kinds, keys, shortcuts and metrics are those of the code."""
     from kzoo.heads import HEADS
