@@ -6,7 +6,7 @@
 Importing this package imports neither TensorFlow nor any optional dependency.
 """
 
-from kzoo.datasets import python_docs as _python_docs  # noqa: F401  (registers itself)
+from kzoo.datasets import python_docs as _python_docs  # registers itself
 from kzoo.datasets.card import Card, Skipped
 from kzoo.datasets.dataset import Dataset
 from kzoo.datasets.errors import DatasetError, DatasetWarning
