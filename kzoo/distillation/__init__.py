@@ -13,10 +13,9 @@ from retrieval_index.lazy import lazy
 if TYPE_CHECKING:
     from kzoo.distillation.base import SampleLoss
     from kzoo.distillation.distiller import Distiller
-    from kzoo.distillation.errors import DistillationError
-    from kzoo.distillation.hidden import HiddenMSE
-    from kzoo.distillation.soft_targets import LogitsMSE, SoftTargetCrossEntropy, SoftTargetKL
+    from kzoo.distillation.losses import HiddenMSE, LogitsMSE, SoftTargetCrossEntropy, SoftTargetKL
     from kzoo.distillation.stock import OutputLoss
+    from kzoo.errors import DistillationError
 
 #: Losses by name, as `Distiller(distillation_losses="soft_target_kl")` takes them.
 LOSSES: Registry[Any] = Registry(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from retrieval_index.lazy import lazy
 
 if TYPE_CHECKING:
+    from kzoo.errors import Interrupted, RunError
     from kzoo.runs.distilling import DistillOptions, distill
-    from kzoo.runs.errors import Interrupted, RunError
     from kzoo.runs.options import DataOptions, TrainOptions
     from kzoo.runs.reader import Run, load_trained, open_run
     from kzoo.runs.scores import Scores, score

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from kzoo.runs.errors import RunError
+from kzoo.errors import RunError
 from kzoo.runs.goals import GOALS, METRICS
 from kzoo.zoo.recipe import SHORTCUTS
 
