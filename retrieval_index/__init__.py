@@ -45,14 +45,13 @@ if TYPE_CHECKING:
     from retrieval_index.evaluation.comparison import Comparison
     from retrieval_index.evaluation.evaluate import evaluate, evaluate_run
     from retrieval_index.evaluation.evaluation import Evaluation
-    from retrieval_index.evaluation.qrels import read_qrels
-    from retrieval_index.evaluation.queries import read_queries
+    from retrieval_index.evaluation.files import read_qrels, read_queries
     from retrieval_index.evaluation.runs import read_run, write_run
     from retrieval_index.filters.filter import Filter
     from retrieval_index.filters.parsing import parse_filter
     from retrieval_index.maintenance.adding import add, update
+    from retrieval_index.maintenance.changing import delete
     from retrieval_index.maintenance.compacting import compact
-    from retrieval_index.maintenance.deleting import delete
     from retrieval_index.maintenance.exporting import export
     from retrieval_index.maintenance.merging import merge
     from retrieval_index.maintenance.snapshotting import drop_snapshot, restore, snapshot, snapshots

@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from retrieval_index.distributed.places import Place
-from retrieval_index.distributed.plan import Plan
+from retrieval_index.distributed.plan import Place, Plan
 from retrieval_index.errors import (
     ArgumentError,
     CorpusError,

@@ -7,16 +7,15 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
 from retrieval_index.building.builder import make_report, warn_of_problems
 from retrieval_index.building.intake import IndexedDocuments
 from retrieval_index.building.recipe import recipe_of, shard_plan
 from retrieval_index.building.segment_building import build_segment
-from retrieval_index.corpus.document import Document
-from retrieval_index.corpus.meter import ReadMeter
+from retrieval_index.corpus.byte_source import ReadMeter
+from retrieval_index.corpus.document import Document, ProblemLog
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.encoders.registry import resolve_encoder
+from retrieval_index.errors import check_positive
 from retrieval_index.maintenance.changing import changing
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
