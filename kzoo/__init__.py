@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from kzoo.adapters.adapted import adapt
     from kzoo.distillation.distiller import Distiller
     from kzoo.models.classifier import TextClassifier
-    from kzoo.models.generator import TextGenerator
+    from kzoo.models.generator import Seq2SeqGenerator, TextGenerator
     from kzoo.models.model import Model
-    from kzoo.models.seq2seq import Seq2SeqGenerator
     from kzoo.reads.arrays import ArrayInput
     from kzoo.reads.images import ImageInput
     from kzoo.reads.text import TextInput
