@@ -12,8 +12,8 @@ import keras
 from rich.console import Console
 
 import kzoo
+from kzoo.cli.progress import TrainingProgress
 from kzoo.datasets import Dataset
-from kzoo.demo.progress import TrainingProgress
 from kzoo.demo.settings import Settings
 from kzoo.distillation import SoftTargetKL
 from kzoo.files import replacing_folder

@@ -111,16 +111,6 @@ def select(x: Any, model: Any, role: str) -> Any:
     return keras.tree.pack_sequence_as(wanted, [x[name] for name in names])
 
 
-def known_keys(model: Any) -> set[str] | None:
-    """The names under which `model` takes its inputs; `None` if it has no symbolic inputs."""
-    wanted = symbolic_inputs(model)
-    if wanted is None:
-        return None
-    if isinstance(wanted, dict):
-        return {key for key, value in wanted.items() if not _is_optional(value)}
-    return {tensor.name for tensor in keras.tree.flatten(wanted)}
-
-
 def padding_mask(x: Any) -> Any:
     """The `(B, T)` mask that KerasHub's preprocessors put among the inputs, or `None`."""
     if not isinstance(x, dict):

@@ -55,17 +55,11 @@ def add(
 
     Args:
         path: Folder of the index.
-        corpus: As in `build`.
+        corpus, fields, require_ids, encoding, encoding_errors: As in `build`.
         encoder: The encoder of the index, or its name. Default: found by the name in the manifest.
-        fields: As in `build`.
         duplicates: As in `build`; looks at the documents that are added.
-        require_ids: As in `build`.
-        encoding: As in `build`.
-        encoding_errors: As in `build`.
-        batch_size: As in `build`.
+        batch_size, progress, shard_size: As in `build`.
         strict: As in `build`; a document that is there already counts as unusable.
-        progress: As in `build`.
-        shard_size: As in `build`.
 
     Returns:
         What was read and passed over. `documents` is 0 when there was nothing new, and the index

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from kzoo.cli.progress import TrainingProgress
 from kzoo.demo.console import Clock, clock_time
 from kzoo.demo.needs import quiet_stderr
-from kzoo.demo.progress import TrainingProgress
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -196,7 +196,6 @@ class Tap(AdapterLayer):
     """
 
     row_wise = True
-    observes = True  # compositions have nothing to mix here
 
     def __init__(self, config: Any, place: Place, building: Building) -> None:
         super().__init__(config, place, building.name)
