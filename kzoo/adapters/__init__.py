@@ -1,7 +1,7 @@
 """Adapters: small trained layers inside a frozen trunk.
 
-One file per method holds its configuration and its parameter count; `layers/` holds the Keras
-layers, so that configurations can be read and counted without importing TensorFlow.
+`methods/` holds configurations and parameter counts, `layers/` the Keras layers in files of the
+same names, so that configurations can be read and counted without importing TensorFlow.
 """
 
 from __future__ import annotations

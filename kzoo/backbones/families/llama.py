@@ -1,20 +1,10 @@
-"""Llama and what is built like it: Mistral, Qwen2, Qwen3."""
-
-from __future__ import annotations
+"""Llama 2 and 3, which differ in their tokenizers alone; others derive from them."""
 
 from dataclasses import replace
 from typing import Any
 
 from kzoo.backbones.families import FAMILIES
-from kzoo.backbones.families.shared import (
-    LLAMA,
-    LLAMA_HUB,
-    MINIATURE_DECODER,
-    UNTIED_KEYS,
-    rope,
-    unknown_rope,
-    unscaled_rope,
-)
+from kzoo.backbones.families.shared import LLAMA, LLAMA_HUB, rope, unknown_rope
 from kzoo.backbones.hf_format import Facts, hf_decoder
 from kzoo.errors import WeightsError
 
@@ -54,65 +44,5 @@ FAMILIES.register(
         hub=LLAMA_HUB,
         causal_lm="LlamaCausalLM",
         pad_tokens=("<|finetune_right_pad_id|>", "<|end_of_text|>", "<pad>", "<unk>", "</s>"),
-    ),
-)
-
-
-def _window_and_heads(facts: Facts) -> dict[str, Any]:
-    own = {key: facts.get(key) for key in ("sliding_window", "head_dim")}
-    return {**unscaled_rope(facts), **own}
-
-
-FAMILIES.register(
-    "mistral",
-    replace(
-        LLAMA,
-        name="mistral",
-        backbone="MistralBackbone",
-        config=replace(LLAMA.config, keys=UNTIED_KEYS, more=_window_and_heads),
-        miniature={**MINIATURE_DECODER, "sliding_window": 6},
-        hub=LLAMA_HUB,
-        causal_lm="MistralCausalLM",
-        pad_tokens=("<pad>", "<unk>", "</s>"),
-    ),
-)
-
-
-FAMILIES.register(
-    "qwen2",
-    replace(
-        LLAMA,
-        name="qwen2",
-        backbone="QwenBackbone",
-        # HF's window starts at some block; KerasHub's is in all of them.
-        config=replace(LLAMA.config, needs={"use_sliding_window": False}),
-        biased=("query", "key", "value"),
-        causal_lm="QwenCausalLM",
-    ),
-)
-
-
-_MODULES = {
-    **LLAMA.names.sites[0],
-    "_self_attention_layer._query_dense_layer_norm": "self_attn.q_norm",
-    "_self_attention_layer._key_dense_layer_norm": "self_attn.k_norm",
-}
-
-FAMILIES.register(
-    "qwen3",
-    replace(
-        LLAMA,
-        name="qwen3",
-        backbone="Qwen3Backbone",
-        names=replace(LLAMA.names, sites=(_MODULES,)),
-        config=replace(
-            LLAMA.config,
-            keys={**LLAMA.config.keys, "head_dim": "head_dim"},
-            defaults={**LLAMA.config.defaults, "head_dim": 128},
-            needs={"attention_bias": False, "use_sliding_window": False},
-        ),
-        miniature={**LLAMA.miniature, "head_dim": 6},
-        causal_lm="Qwen3CausalLM",
-        extra_parameters=lambda dims: dims.different_blocks * 2 * dims.head_dim,  # those norms
     ),
 )
