@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.errors import ArgumentError, CorruptIndexError
@@ -162,12 +161,7 @@ class RawWriter:
         self._file.write(rows.astype("<f4", copy=False).data)
         self.count += len(rows)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         with self._file as file:
             if kind is None:
                 file.flush()
