@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from kzoo.cli import console
 from kzoo.cli import parameters as p
 from kzoo.errors import InputError
-from kzoo.runs import DataOptions
+
+if TYPE_CHECKING:
+    from kzoo.runs import DataOptions
 
 _SHOWN = 80  # characters of a text in the table
 
