@@ -24,6 +24,8 @@ def lazy(
 
         __getattr__, __dir__, __all__ = lazy(__name__)
 
+    A name must not be that of a module in the package, which takes its place when imported.
+
     Args:
         package: Its `__name__`.
         *own: Public names that it defines itself.
