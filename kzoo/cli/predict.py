@@ -10,7 +10,6 @@ import typer
 
 from kzoo.cli import console
 from kzoo.cli import parameters as p
-from kzoo.errors import InputError
 
 if TYPE_CHECKING:
     from kzoo.runs import DataOptions
@@ -174,6 +173,8 @@ def read_texts(
         InputError: No text at all, two sources, or text that is not in the encoding.
         DatasetError: See `kzoo.datasets.load`.
     """
+    from kzoo.errors import InputError
+
     if words and file is not None:
         raise InputError("TEXT and --file were both given; give one of them.")
     if words:
@@ -197,6 +198,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _not_blank(lines: list[str], where: str) -> list[str]:
+    from kzoo.errors import InputError
+
     kept = [line for line in lines if line.strip()]
     if not kept:
         raise InputError(f"{where} holds no text.")
