@@ -8,7 +8,7 @@ import retrieval_index.building.builder
 import retrieval_index.lexical.analyzer
 import retrieval_index.lexical.writer
 import retrieval_index.maintenance.adding
+import retrieval_index.maintenance.changing
 import retrieval_index.maintenance.compacting
-import retrieval_index.maintenance.deleting
 import retrieval_index.maintenance.merging
 import retrieval_index.maintenance.snapshotting  # noqa: F401

@@ -22,8 +22,8 @@ from _fuzz_samples import byte_defect, header_defect, json_defect, sql_defect
 
 import retrieval_index
 from retrieval_index import RetrievalIndexError
-from retrieval_index.storage.durable import FileEntry
-from retrieval_index.storage.manifest import FORMAT, FORMAT_VERSION, _checksum
+from retrieval_index.storage.durable import FileEntry, checksum
+from retrieval_index.storage.manifest import Manifest
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["_durability_preload"])
@@ -102,8 +102,12 @@ class Target:
 
 def _signed(body: Any) -> bytes:
     body = {key: value for key, value in body.items() if key not in HEAD}
-    head = {"format": FORMAT, "format_version": FORMAT_VERSION, "checksum": _checksum(body)}
-    return json.dumps({**head, **body}).encode()
+    head = {
+        "format": Manifest.form,
+        "format_version": Manifest.form_version,
+        "checksum": checksum(body),
+    }
+    return json.dumps({**head, "checksum": checksum(body), **body}).encode()
 
 
 def _replace(file: Path, data: bytes) -> None:

@@ -104,8 +104,8 @@ def work(request: dict[str, Any]) -> Result:
 def passages(request: dict[str, Any], encoder: Any) -> list[str]:
     """What a build of the corpus gives the encoder, in order."""
     from retrieval_index.chunking.chunker import Chunker
+    from retrieval_index.corpus.document import ProblemLog
     from retrieval_index.corpus.opening import open_corpus
-    from retrieval_index.corpus.problem_log import ProblemLog
 
     chunker = Chunker.for_encoder(encoder, request["chunk_size"], None, "tokens")
     entries = open_corpus(request["corpus"]).read(ProblemLog())

@@ -107,9 +107,9 @@ def time_build(clock: StageClock, *, documents: bool = True) -> None:
     from retrieval_index.chunking.chunker import Chunker
     from retrieval_index.lexical.writer import LexicalWriter
     from retrieval_index.storage import commit
-    from retrieval_index.storage.chunk_table import ChunkTableWriter
     from retrieval_index.storage.document_store import DocumentWriter
-    from retrieval_index.storage.shards import Shards
+    from retrieval_index.storage.segment_files import ChunkTableWriter
+    from retrieval_index.storage.workspace import Shards
     from retrieval_index.vectors import filling
 
     each = (

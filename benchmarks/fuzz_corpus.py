@@ -31,9 +31,8 @@ from _corpus_samples import SAMPLES
 from rich.console import Console
 from rich.table import Table
 
-from retrieval_index.corpus.document import Document
+from retrieval_index.corpus.document import Document, ProblemLog
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.errors import RetrievalIndexError
 
 OUTCOMES = ("clean", "counted", "refused", "bad")

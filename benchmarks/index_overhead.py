@@ -190,8 +190,8 @@ def prepared(options: argparse.Namespace, folder: Path) -> Result:
 def documents(corpus: str | None) -> Iterator[Any]:
     """The documents of a corpus, or docstrings."""
     from retrieval_index import Document
+    from retrieval_index.corpus.document import ProblemLog
     from retrieval_index.corpus.opening import open_corpus
-    from retrieval_index.corpus.problem_log import ProblemLog
 
     if corpus is not None:
         for entry in open_corpus(corpus).read(ProblemLog()):

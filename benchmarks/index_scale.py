@@ -125,8 +125,8 @@ def spelled(kind: str, size: int, dimension: int) -> str | None:
 
 def training_sample(factory: str, size: int, dimension: int) -> int:
     """How many vectors the package trains such an index on."""
+    from retrieval_index.vectors.choice import training_size
     from retrieval_index.vectors.family import parse_factory
-    from retrieval_index.vectors.sizing import training_size
 
     return max(1, training_size(parse_factory(factory, dimension), size))
 

@@ -5,64 +5,51 @@ Attributes load on first use, so that ``import kzoo`` costs no TensorFlow import
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kzoo import saving
+from retrieval_index.lazy import lazy
+
+if TYPE_CHECKING:
+    from kzoo import (
+        adapters,
+        backbones,
+        datasets,
+        distillation,
+        fusion,
+        heads,
+        metrics,
+        reads,
+        retrieval,
+        runs,
+        training,
+        zoo,
+    )
+    from kzoo.adapters.acting.composition import (
+        Average,
+        BatchSplit,
+        Fuse,
+        Parallel,
+        PerRow,
+        Split,
+        Stack,
+    )
+    from kzoo.adapters.adapted import adapt
+    from kzoo.distillation.distiller import Distiller
+    from kzoo.models.classifier import TextClassifier
+    from kzoo.models.generator import Seq2SeqGenerator, TextGenerator
+    from kzoo.models.model import Model
+    from kzoo.reads.arrays import ArrayInput
+    from kzoo.reads.images import ImageInput
+    from kzoo.reads.text import TextInput
+    from kzoo.reads.windows import WindowsInput, WordsInput
+    from kzoo.retrieval.text_encoder import TextEncoder
+    from kzoo.trunk.layer import Trunk
+    from kzoo.zoo.catalogue import info
+    from kzoo.zoo.catalogue import list_recipes as list
+    from kzoo.zoo.loading import load
 
 __version__ = "0.1.0"
-
-_WHERE = {
-    "list": "kzoo.zoo.catalogue:list_recipes",
-    "info": "kzoo.zoo.catalogue:info",
-    "load": "kzoo.zoo.loading:load",
-    "adapt": "kzoo.adapters.adapted:adapt",
-    "Trunk": "kzoo.trunk.layer:Trunk",
-    "TextInput": "kzoo.reads.text:TextInput",
-    "WindowsInput": "kzoo.reads.windows:WindowsInput",
-    "WordsInput": "kzoo.reads.windows:WordsInput",
-    "ImageInput": "kzoo.reads.images:ImageInput",
-    "ArrayInput": "kzoo.reads.arrays:ArrayInput",
-    "Model": "kzoo.models.model:Model",
-    "TextClassifier": "kzoo.models.classifier:TextClassifier",
-    "TextGenerator": "kzoo.models.generator:TextGenerator",
-    "Seq2SeqGenerator": "kzoo.models.seq2seq:Seq2SeqGenerator",
-    "TextEncoder": "kzoo.retrieval.text_encoder:TextEncoder",
-    **{
-        block: f"kzoo.adapters.acting.composition:{block}"
-        for block in ("Stack", "Average", "Split", "BatchSplit", "Fuse", "PerRow", "Parallel")
-    },
-    "Distiller": "kzoo.distillation.distiller:Distiller",
-}
-_PACKAGES = (
-    "adapters",
-    "backbones",
-    "datasets",
-    "distillation",
-    "fusion",
-    "heads",
-    "metrics",
-    "reads",
-    "retrieval",
-    "runs",
-    "training",
-    "zoo",
-)
-
-__all__ = [*_WHERE, *_PACKAGES]
-
+__getattr__, __dir__, __all__ = lazy(__name__)
 
 saving.install()
-
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        module, _, attribute = _WHERE[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    if name in _PACKAGES:
-        return importlib.import_module(f"kzoo.{name}")
-    raise AttributeError(f"module 'kzoo' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])

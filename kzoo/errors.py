@@ -60,3 +60,23 @@ def explain_validation(error: ValidationError, what: str, known: Iterable[str] =
             message = item["msg"].removeprefix("Value error, ")
             problems.append(f"`{key}`: {message}. Received: {item['input']!r}")
     return f"{what} is not valid: " + "; ".join(problems)
+
+
+class RunError(KzooError):
+    """A run folder cannot be written, continued or read as asked."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by the user; the message says what was kept and how to go on."""
+
+
+class DistillationError(KzooError):
+    """A teacher, a student, a loss or their data do not fit together. Also a `ValueError`."""
+
+
+class DatasetError(ValueError):
+    """Data or an argument that cannot be used; the message says what would be right."""
+
+
+class DatasetWarning(UserWarning):
+    """Something was left out of a dataset; the message says how much, where and why."""

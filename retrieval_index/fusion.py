@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError
+from retrieval_index.errors import ArgumentError, check_positive
 from retrieval_index.evaluation.metrics import ranked
 
 if TYPE_CHECKING:

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError
-from retrieval_index.evaluation.metric_names import Metric, parse_metric
-from retrieval_index.evaluation.metrics import ranked
+from retrieval_index.errors import ArgumentError, check_positive
+from retrieval_index.evaluation.metrics import Metric, parse_metric, ranked
 from retrieval_index.fusion import METHODS, Run, find_method
 
 if TYPE_CHECKING:

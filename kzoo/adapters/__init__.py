@@ -1,22 +1,17 @@
 """Adapters: small trained layers inside a frozen trunk.
 
-One file per method holds its configuration and its parameter count; `layers/` holds the Keras
-layers, so that configurations can be read and counted without importing TensorFlow.
+`methods/` holds configurations and parameter counts, `layers/` the Keras layers in files of the
+same names, so that configurations can be read and counted without importing TensorFlow.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kzoo.adapters.config import AdapterConfig, list_methods, parse_adapter
+from retrieval_index.lazy import lazy
 
-__all__ = ["AdapterConfig", "RankAllocator", "list_methods", "parse_adapter"]
+if TYPE_CHECKING:  # imports Keras
+    from kzoo.adapters.rank_allocator import RankAllocator
 
-_LAZY = {"RankAllocator": "kzoo.adapters.rank_allocator"}  # these import Keras
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'kzoo.adapters' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy(__name__, "AdapterConfig", "list_methods", "parse_adapter")

@@ -17,7 +17,7 @@ from kzoo.errors import AdapterError, did_you_mean, explain_validation
 from kzoo.registry import Registry
 from kzoo.seeds import derive_seed
 
-# The functions of `kzoo.adapters.layers.functions`, by AdapterHub's names.
+# The functions of `kzoo.adapters.layers.base`, by AdapterHub's names.
 NonLinearity = Literal["relu", "swish", "silu", "gelu", "gelu_new", "tanh", "leakyrelu"]
 
 _STRING = re.compile(r"^\s*(?P<method>[\w+-]+)\s*(?:\[(?P<options>.*)\])?\s*$")

@@ -47,19 +47,21 @@ FORMATS: Registry[AdapterFormat] = Registry(
 FORMATS.register("kzoo", AdapterFormat(save_adapter, load_adapter))
 
 
+# What follows are methods of the manager: `save` and `load` with a format of another library's.
+# Their arguments are those of `save` and `load` where nothing else is said.
+
+
 def save_peft(
     adapters: Adapters, name: str, path: str | Path, with_head: bool = True, **options: Any
 ) -> None:
-    """Writes one adapter as a folder that HF PEFT loads; see `kzoo.interop`.
+    """Writes one adapter as a folder that HF PEFT loads; see `save`.
 
     Args:
-        name: Which adapter.
-        path: Folder to write; an existing adapter folder is replaced as a whole.
         with_head: Also write the classification head, where HF's has the form of ours.
         **options: `base_model` and `prefix`, as `kzoo.interop.write_peft` has them.
 
     Raises:
-        AdapterError: The name is not known, or PEFT cannot say this adapter.
+        AdapterError: As `save`, or PEFT cannot say this adapter.
     """
     adapters.save(name, path, with_head, "peft", **options)
 
@@ -71,16 +73,11 @@ def load_peft(
     activate: bool = True,
     with_head: bool = True,
 ) -> str:
-    """Adds an adapter from a folder that HF PEFT wrote; no torch needed.
+    """Adds an adapter from a folder that HF PEFT wrote; see `load`. No torch needed.
 
     Args:
-        path: Folder with `adapter_config.json` and its weights.
         name: Name to give it. Default: the folder's name.
-        activate: Make it the only active adapter.
         with_head: Also take a classification head from the file, where it has the form of ours.
-
-    Returns:
-        The adapter's name.
 
     Raises:
         AdapterError: A method that kzoo does not have, or files that do not fit; the first
@@ -96,16 +93,14 @@ def save_adapterhub(
     with_head: bool = True,
     base_model: str | None = None,
 ) -> None:
-    """Writes one adapter as a folder that AdapterHub's library loads (`use_safetensors=True`).
+    """Writes one adapter as AdapterHub's library loads it (`use_safetensors=True`); see `save`.
 
     Args:
-        name: Which adapter.
-        path: Folder to write; an existing adapter folder is replaced as a whole.
         with_head: Also write the classification head, where the library has one like it.
         base_model: Name of the trunk, for people.
 
     Raises:
-        AdapterError: The name is not known, or the library cannot say this adapter.
+        AdapterError: As `save`, or the library cannot say this adapter.
     """
     adapters.save(name, path, with_head, "adapterhub", base_model=base_model)
 
@@ -118,22 +113,13 @@ def load_adapterhub(
     with_head: bool = True,
     direft: bool | None = None,
 ) -> str:
-    """Adds an adapter from a folder that AdapterHub's library wrote; no torch needed.
+    """Adds an adapter from a folder that AdapterHub's library wrote; see `load_peft`.
 
     Args:
-        path: Folder with `adapter_config.json` and its weights.
         name: Name to give it. Default: the one it was saved under.
-        activate: Make it the only active adapter.
         with_head: Also take a classification head from the folder, where it fits. Of a head of
             two layers, the first becomes a pooler that belongs to the adapter.
         direft: Whether a ReFT was trained as DiReFT, which its files do not say.
-
-    Returns:
-        The adapter's name.
-
-    Raises:
-        AdapterError: A method that kzoo does not have, or files that do not fit; the first
-            missing, unexpected and mis-shaped keys are named. The model is unchanged then.
     """
     return adapters.load(path, name, activate, with_head, "adapterhub", direft=direft)
 

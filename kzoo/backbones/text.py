@@ -120,6 +120,7 @@ class TextProcessor:
         limit = min(self.max_tokens, longest or self.max_tokens)
         self._room(prompts, limit)
         self.prompts, self._limit = tuple(prompts), limit
+        self._fingerprint: str | None = None
 
     def _room(self, prompts: Sequence[VirtualTokens], limit: int) -> int:
         virtual = sum(prompt.count for prompt in prompts)
@@ -139,10 +140,12 @@ class TextProcessor:
     @property
     def fingerprint(self) -> str:
         """Equal for processors that give equal ids for every text."""
-        facts = f"{self.family.inputs}|{self.max_tokens}|{self.tokenizer_json}"
-        if self.prompts or self._limit != self.max_tokens:
-            facts += f"|{self.prompts}|{self._limit}"
-        return hashlib.sha256(facts.encode()).hexdigest()
+        if self._fingerprint is None:  # the JSON has megabytes, and every batch may ask
+            facts = f"{self.family.inputs}|{self.max_tokens}|{self.tokenizer_json}"
+            if self.prompts or self._limit != self.max_tokens:
+                facts += f"|{self.prompts}|{self._limit}"
+            self._fingerprint = hashlib.sha256(facts.encode()).hexdigest()
+        return self._fingerprint
 
     def tokenize(
         self,

@@ -29,7 +29,7 @@ def demo(
     begin(out)
     from rich.console import Console
 
-    from kzoo.demo.quiet import quiet_stderr
+    from kzoo.demo.needs import quiet_stderr
 
     with quiet_stderr():
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""`kzoo list`: what there is."""
+"""`kzoo list`, `kzoo info`, `kzoo methods`: what there is."""
 
 from __future__ import annotations
 
@@ -147,3 +147,99 @@ def _plain(value: Any) -> Any:
     from rich.text import Text
 
     return Text("-" if value is None else str(value))
+
+
+def methods(
+    family: Annotated[
+        list[str] | None, typer.Option("--family", "-f", help="Only this family; repeatable.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", "-m", help="Only this method; repeatable.")
+    ] = None,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="Say below the table why pairs are refused.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show which method works on which family, by trying each pair on a miniature."""
+    from rich.progress import Progress
+
+    from kzoo.adapters.tables import listed_methods, support_table
+    from kzoo.backbones.families import FAMILIES
+
+    families, names = family or list(FAMILIES), method or list(listed_methods())
+    with Progress(console=console.console(stderr=True), transient=True) as progress:
+        task = progress.add_task("trying", total=len(families) * len(names))
+        cells = support_table(families, names, lambda cell: progress.advance(task))
+    if as_json:
+        return console.show_json([asdict(cell) for cell in cells])
+    works = {(cell.family, cell.method): cell.reason is None for cell in cells}
+    if markdown:
+        typer.echo(f"| method | {' | '.join(families)} |")
+        typer.echo("|---" * (len(families) + 1) + "|")
+        for name in names:
+            marks = ["yes" if works[f, name] else "-" for f in families]
+            typer.echo(f"| `{name}` | {' | '.join(marks)} |")
+    else:
+        rows = console.table("method", *families)
+        for name in names:
+            rows.add_row(name, *("yes" if works[f, name] else "-" for f in families))
+        tried = sum(works.values())
+        console.show(rows, f"{tried} of {len(cells)} pairs work.")
+    if reasons:
+        for cell in cells:
+            if cell.reason is not None:
+                typer.echo(f"{cell.method} on {cell.family}: {cell.reason}")
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="A recipe of the zoo, or a .yaml recipe.")],
+    as_json: Json = False,
+) -> None:
+    """Show the card of a recipe: license, source, checksums, parameters, training defaults."""
+    from kzoo.zoo.catalogue import info as card_of
+
+    card = card_of(name)
+    if as_json:
+        return console.show_json(card)
+    console.show(console.facts(_rows(card), title=card["name"]))
+    if not card["installed"] and card.get("install"):
+        console.show(f"The weights are not installed. Run: {card['install']}")
+
+
+def _rows(card: dict[str, Any]) -> dict[str, Any]:
+    per_class = card["head_parameters_per_class"]
+    head = f" + {per_class:,} for each class" if per_class else ""
+    known = card["total_parameters"] is not None
+    trunk = card["trunk"] if card["layers"] is None else f"{card['trunk']}, blocks {card['layers']}"
+    return {
+        "summary": card["summary"],
+        "task": card["task"],
+        "backbone": card["backbone"],
+        "trunk": trunk,
+        "adapter": card["adapter"],
+        "head": "\n".join(_head(head) for head in card["heads"]),
+        "longest input": f"{card['max_tokens']} tokens" if card.get("max_tokens") else None,
+        "parameters": f"{card['total_parameters']:,}{head}" if known else None,
+        "trainable": f"{card['trainable_parameters']:,}{head}" if known else None,
+        "training": _training(card),
+        "license": card["license"] or "that of the weights",
+        "source": card["source"],
+        "revision": card["revision"],
+        "sha256": "\n".join(f"{file}: {value}" for file, value in card["sha256"].items()) or None,
+        "lineage": "\n".join(card["lineage"]) or None,
+        "installed": card["installed"] or ("no" if known else None),
+    }
+
+
+def _head(head: dict[str, Any]) -> str:
+    options = ", ".join(f"{key} {value}" for key, value in head.items() if key != "kind")
+    return f"{head['kind']}, {options}" if options else str(head["kind"])
+
+
+def _training(card: dict[str, Any]) -> str | None:
+    if card["task"] == "embedding":
+        return None
+    given = {key: value for key, value in card["training"].items() if value is not False}
+    return ", ".join(f"{key} {value:g}" for key, value in given.items())

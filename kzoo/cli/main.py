@@ -15,15 +15,12 @@ from typer.core import TyperGroup
 from kzoo.cli import failures
 from kzoo.cli.adapters import adapters
 from kzoo.cli.demo import demo
-from kzoo.cli.distill import distill
 from kzoo.cli.evaluate import evaluate
+from kzoo.cli.failures import no_chatter
 from kzoo.cli.index import index
-from kzoo.cli.info import info
-from kzoo.cli.listing import list_all
-from kzoo.cli.methods import methods
+from kzoo.cli.listing import info, list_all, methods
 from kzoo.cli.predict import predict
-from kzoo.cli.quiet import no_chatter
-from kzoo.cli.train import train
+from kzoo.cli.train import distill, train
 
 
 class _Group(TyperGroup):

@@ -103,6 +103,12 @@ def parse_set(pairs: list[str] | None) -> dict[str, Any]:
     return found
 
 
+#: The parameters of `data_options`, as commands have them.
+READING = (
+    *("text_column", "pair_column", "label_column", "encoding", "strict", "label_separator"),
+)
+
+
 def data_options(
     text_column: str | None,
     pair_column: str | None,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from kzoo.cli import console
 from kzoo.cli import parameters as p
+
+if TYPE_CHECKING:
+    from kzoo.runs import DataOptions
 
 _SHOWN = 80  # characters of a text in the table
 
@@ -36,7 +40,6 @@ def predict(
     as_json: p.Json = False,
 ) -> None:
     """Predict labels, ratings, numbers or entities of texts, answers, or how texts go on."""
-    from kzoo.cli.texts import read_texts
     from kzoo.runs.goals import CLASSES, LabelSets, Texts
     from kzoo.runs.reader import goal_of_model, load_trained, trained_file
 
@@ -150,3 +153,71 @@ def _show(answers: list[dict[str, Any]], top: int) -> None:
             cells = (str(item["label"]), console.percent(item["probability"]))
             rows.add_row(Text(cells[0]), cells[1], Text("" if number else shown))
     console.show(rows)
+
+
+_TABLES = (".jsonl", ".csv", ".tsv", ".parquet", ".gz")
+
+
+def read_texts(
+    words: list[str], file: str | None, options: DataOptions, stdin: TextIO
+) -> list[str] | list[tuple[str, str]]:
+    """Texts, or pairs of texts from a file with two columns.
+
+    Args:
+        words: Texts of the command line.
+        file: A path, `-` for standard input, or None.
+        options: How a table is read.
+        stdin: Read where there is neither.
+
+    Raises:
+        InputError: No text at all, two sources, or text that is not in the encoding.
+        DatasetError: See `kzoo.datasets.load`.
+    """
+    from kzoo.errors import InputError
+
+    if words and file is not None:
+        raise InputError("TEXT and --file were both given; give one of them.")
+    if words:
+        return _not_blank(words, "the command line")
+    if file is None and stdin.isatty():
+        raise InputError("there is no text: give TEXT, --file, or pipe lines into the command.")
+    if file is None or file == "-":
+        return _not_blank(_lines(stdin.read()), "standard input")
+    path = Path(file)
+    if path.suffix.lower() in _TABLES:
+        return _table(path, options)
+    try:
+        text = path.read_text(encoding=options.encoding)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise InputError(f"{file!r} is not {options.encoding}: {error}; see --encoding.") from error
+    return _not_blank(_lines(text), repr(file))
+
+
+def _lines(text: str) -> list[str]:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+
+
+def _not_blank(lines: list[str], where: str) -> list[str]:
+    from kzoo.errors import InputError
+
+    kept = [line for line in lines if line.strip()]
+    if not kept:
+        raise InputError(f"{where} holds no text.")
+    blank = len(lines) - len(kept) - (not lines[-1])  # nothing behind the last newline
+    if blank:
+        console.say(f"{blank} blank {'line' if blank == 1 else 'lines'} of {where} left out")
+    return kept
+
+
+def _table(path: Path, options: DataOptions) -> list[str] | list[tuple[str, str]]:
+    from kzoo.datasets import load
+
+    dataset = load(
+        path,
+        text_column=options.text_column,
+        pair_column=options.pair_column,
+        encoding=options.encoding,
+        strict=options.strict,
+        labelled=False,
+    )
+    return dataset["train"].inputs

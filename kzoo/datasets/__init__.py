@@ -6,14 +6,14 @@
 Importing this package imports neither TensorFlow nor any optional dependency.
 """
 
-from kzoo.datasets import python_docs as _python_docs  # noqa: F401  (registers itself)
+from kzoo.datasets import python_docs as _python_docs  # registers itself
 from kzoo.datasets.card import Card, Skipped
 from kzoo.datasets.dataset import Dataset
-from kzoo.datasets.errors import DatasetError, DatasetWarning
 from kzoo.datasets.loading import load
 from kzoo.datasets.registry import Entry, corpus, register, register_corpus
 from kzoo.datasets.registry import list_datasets as list
 from kzoo.datasets.split import Split
+from kzoo.errors import DatasetError, DatasetWarning
 
 __all__ = [
     "Card",

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from kzoo.datasets.card import Card, SkipLog
-from kzoo.datasets.columns import Roles
+from kzoo.datasets.columns import Options, Roles
 from kzoo.datasets.dataset import Dataset
-from kzoo.datasets.errors import DatasetError
 from kzoo.datasets.files import split_files, text_fault
-from kzoo.datasets.options import Options
 from kzoo.datasets.rows import Row, decode, read_rows, suffix_of
 from kzoo.datasets.split import Split
+from kzoo.errors import DatasetError
 
 _TABLES = (".jsonl", ".jsonl.gz", ".parquet")
 _SUFFIXES = {"tag": (".conll", ".bio", ".iob2", ".txt"), "span": (".json",)}

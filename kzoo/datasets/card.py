@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 
-from kzoo.datasets.errors import DatasetError, DatasetWarning
+from kzoo.errors import DatasetError, DatasetWarning
 
 # Enough places to find a systematic fault; the count itself is always complete.
 _PLACES_KEPT = 20

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from kzoo.datasets.card import Card
-from kzoo.datasets.errors import DatasetError
 from kzoo.datasets.split import Split
+from kzoo.errors import DatasetError
 
 # People and libraries say these for the same three things.
 _ALIASES = {"dev": "validation", "val": "validation", "valid": "validation", "training": "train"}

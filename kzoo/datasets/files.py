@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.datasets.card import Card, SkipLog
-from kzoo.datasets.columns import Roles, find_roles, is_score
+from kzoo.datasets.columns import Options, Roles, find_roles, is_score
 from kzoo.datasets.dataset import Dataset, canonical_split
-from kzoo.datasets.errors import DatasetError
 from kzoo.datasets.labels import encode
-from kzoo.datasets.options import Options
 from kzoo.datasets.rows import SUFFIXES, Row, read_rows, suffix_of
 from kzoo.datasets.split import Split
+from kzoo.errors import DatasetError
 
 _ORDER = ("train", "validation", "test")
 _OPTIONS = (

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.datasets.errors import DatasetError
 from kzoo.datasets.split import Labels
+from kzoo.errors import DatasetError
 
 _SHOWN = 5
 

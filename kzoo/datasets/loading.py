@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import overload
 
 from kzoo.datasets.annotated import TASKS, load_annotated
+from kzoo.datasets.columns import Options
 from kzoo.datasets.dataset import Dataset
-from kzoo.datasets.errors import DatasetError
 from kzoo.datasets.files import load_path
-from kzoo.datasets.options import Options
 from kzoo.datasets.registry import labelled as registered
 from kzoo.datasets.rows import SUFFIXES
 from kzoo.datasets.split import Split
 from kzoo.datasets.tfds_source import load_tfds
+from kzoo.errors import DatasetError
 
 
 @overload

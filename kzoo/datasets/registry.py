@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kzoo.datasets.dataset import Dataset
-from kzoo.datasets.errors import DatasetError
+from kzoo.errors import DatasetError
 
 Document = dict[str, Any]
 _F = TypeVar("_F", bound=Callable[[], Any])

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.datasets.card import SkipLog
-from kzoo.datasets.errors import DatasetError
-from kzoo.datasets.options import Options
+from kzoo.datasets.columns import Options
+from kzoo.errors import DatasetError
 
 _TEXT_SUFFIXES = (".jsonl", ".csv", ".tsv")
 SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), ".parquet")

@@ -9,8 +9,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.datasets import sampling
-from kzoo.datasets.errors import DatasetError
+from kzoo.errors import DatasetError
 
 Labels = (
     npt.NDArray[np.int32] | npt.NDArray[np.float32] | npt.NDArray[np.int8] | npt.NDArray[np.object_]
@@ -177,7 +176,7 @@ class Split:
         """
         return self[self.sample(n, per_class, seed)]
 
-    def sample(self, n: int, per_class: bool = False, seed: int = 0) -> sampling.Index:
+    def sample(self, n: int, per_class: bool = False, seed: int = 0) -> Index:
         """Choose rows at random.
 
         Args:
@@ -201,12 +200,12 @@ class Split:
             if classes is None:
                 raise DatasetError("`per_class=True` needs class labels, and this split has none")
             names = self.label_names or [str(i) for i in range(int(classes.max()) + 1)]
-            return sampling.per_class(classes.astype(np.int32), n, names, seed)
+            return rows_per_class(classes.astype(np.int32), n, names, seed)
         if n > len(self):
             raise DatasetError(f"`n` = {n} rows were asked for, but the split has {len(self)}")
         if classes is None:
-            return sampling.uniform(len(self), n, seed)
-        return sampling.proportional(classes.astype(np.int32), n, seed)
+            return uniform(len(self), n, seed)
+        return proportional(classes.astype(np.int32), n, seed)
 
     def __repr__(self) -> str:
         parts = [f"{len(self)} rows"]
@@ -241,3 +240,73 @@ def _as_labels(labels: Any) -> Labels:
     if array.dtype.kind == "f":
         return array.astype(np.float32)
     return array.astype(np.int32)
+
+
+Index = npt.NDArray[np.int64]
+
+
+def rows_per_class(labels: npt.NDArray[np.int32], n: int, names: list[str], seed: int) -> Index:
+    """Choose `n` rows of every class that occurs in `labels`.
+
+    Args:
+        labels: int32 (rows,), class ids.
+        n: rows per class.
+        names: class names, for the error message.
+        seed: seed of the choice.
+
+    Returns:
+        int64 (n * classes,), ascending row numbers.
+
+    Raises:
+        DatasetError: if a class has fewer than `n` rows.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) < n:
+            raise DatasetError(
+                f"`n` = {n} rows per class were asked for, but class {names[int(label)]!r} has "
+                f"{len(rows)}; use `n` <= {len(rows)}"
+            )
+        chosen.append(rng.choice(rows, n, replace=False))
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def proportional(labels: npt.NDArray[np.int32], n: int, seed: int) -> Index:
+    """Choose `n` rows so that every class keeps its share (largest remainders).
+
+    Args:
+        labels: int32 (rows,), class ids.
+        n: rows in all, at most `len(labels)`.
+        seed: seed of the choice.
+
+    Returns:
+        int64 (n,), ascending row numbers.
+    """
+    rng = np.random.default_rng(seed)
+    classes, counts = np.unique(labels, return_counts=True)
+    share = n * counts / len(labels)
+    quota = np.floor(share).astype(int)
+    # A stable sort gives a tie to the smaller class id, so the result depends on nothing else.
+    for position in np.argsort(-(share - quota), kind="stable")[: n - int(quota.sum())]:
+        quota[position] += 1
+    chosen = [
+        rng.choice(np.flatnonzero(labels == label), size, replace=False)
+        for label, size in zip(classes, quota, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def uniform(rows: int, n: int, seed: int) -> Index:
+    """Choose `n` of `rows` row numbers, each equally likely.
+
+    Args:
+        rows: how many rows there are.
+        n: how many to choose, at most `rows`.
+        seed: seed of the choice.
+
+    Returns:
+        int64 (n,), ascending row numbers.
+    """
+    return np.sort(np.random.default_rng(seed).choice(rows, n, replace=False)).astype(np.int64)

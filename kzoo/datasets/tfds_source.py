@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from kzoo.datasets.card import Card, SkipLog
-from kzoo.datasets.columns import Roles, usual_pairs
+from kzoo.datasets.columns import Options, Roles, usual_pairs
 from kzoo.datasets.dataset import Dataset
-from kzoo.datasets.errors import DatasetError
-from kzoo.datasets.options import Options
 from kzoo.datasets.split import Labels, Split
+from kzoo.errors import DatasetError
 
 _OPTIONS = (
     "text_column",

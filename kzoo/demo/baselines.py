@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.datasets import Dataset
-from kzoo.demo.data import class_ids
+from kzoo.demo.questions import class_ids
 from kzoo.demo.results import Score, Verdict
 from kzoo.metrics import accuracy, macro_f1
 

@@ -14,16 +14,21 @@ from rich.markup import escape
 from kzoo.datasets import Dataset
 from kzoo.demo import baselines
 from kzoo.demo import console as tables
-from kzoo.demo.clock import Clock, clock_time
-from kzoo.demo.data import class_ids, load_data
-from kzoo.demo.environment import environment
-from kzoo.demo.files import folder_megabytes, save_model
-from kzoo.demo.questions import ask, build_index, documents
+from kzoo.demo.console import Clock, clock_time
+from kzoo.demo.questions import ask, build_index, class_ids, documents, load_data
 from kzoo.demo.report import write_report
-from kzoo.demo.results import ModelFacts, Results, Score
+from kzoo.demo.results import ModelFacts, Results, Score, environment
 from kzoo.demo.settings import Settings
-from kzoo.demo.speed import texts_per_second
-from kzoo.demo.training import distil, fit_adapter, fit_student, load_adapter, load_student
+from kzoo.demo.training import (
+    distil,
+    fit_adapter,
+    fit_student,
+    folder_megabytes,
+    load_adapter,
+    load_student,
+    save_model,
+    texts_per_second,
+)
 from kzoo.metrics import confusion_matrix
 
 _STEPS = 6

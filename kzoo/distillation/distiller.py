@@ -10,15 +10,13 @@ import keras
 from keras import ops
 
 from kzoo.adapters.host import renew_optimizer
-from kzoo.distillation import checks, compile_defaults
-from kzoo.distillation.base import SampleLoss
-from kzoo.distillation.errors import DistillationError
+from kzoo.distillation import checks
+from kzoo.distillation.base import SampleLoss, per_sample_weight
 from kzoo.distillation.features import OUTPUT, LastPass, Taps, layer_name
-from kzoo.distillation.feeding import feeds_of, host_of, specs_of
-from kzoo.distillation.reduction import per_sample_weight
-from kzoo.distillation.routing import padding_mask, select
-from kzoo.distillation.soft_targets import SoftTargetKL
+from kzoo.distillation.feeding import feeds_of, host_of, padding_mask, select, specs_of
+from kzoo.distillation.losses import SoftTargetKL
 from kzoo.distillation.stock import as_distillation_loss, loss_value
+from kzoo.errors import DistillationError
 from kzoo.heads.head import Head
 from kzoo.keras_internals import (
     additional_loss,
@@ -221,7 +219,7 @@ class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
         Raises:
             DistillationError: if there is no loss although labels count.
         """
-        defaults = compile_defaults.from_student(self.student)
+        defaults = checks.from_student(self.student)
         self._recipe_schedule = optimizer is None and getattr(
             self.student, "uses_recipe_schedule", False
         )

@@ -1,4 +1,4 @@
-"""What a Distiller's batches hold: one encoding for both models, or one each."""
+"""What a Distiller's batches hold, and which part of one each of its models takes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kzoo.distillation.errors import DistillationError
-from kzoo.distillation.routing import symbolic_inputs
+import keras
+
+from kzoo.errors import DistillationError
+from kzoo.keras_internals import history
 from kzoo.models.raw_fit import Feed, RawFit
 
 
@@ -69,3 +71,70 @@ def _same(teacher: Any, student: Any) -> bool:
             return False
     wanted = symbolic_inputs(teacher)
     return wanted is None or set(wanted) <= set(student.input_specs)
+
+
+ROLES = ("teacher", "student")
+
+
+def select(x: Any, model: Any, role: str) -> Any:
+    """The inputs of `model` out of a batch that serves teacher and student.
+
+    A dict is narrowed to the keys the model knows, so a teacher with three inputs and a student
+    with two of them share a batch. Keys `"teacher/..."` and `"student/..."` (two tokenisers) belong
+    to one model only. Anything else is passed on as it is.
+
+    Args:
+        x: a tensor or structure of tensors.
+        model: a `keras.Model`; a subclassed one without symbolic inputs takes everything.
+        role: `"teacher"` or `"student"`.
+
+    Returns:
+        The inputs in the structure that `model` was built with.
+
+    Raises:
+        DistillationError: if an input is missing, naming it and what there is.
+    """
+    if not isinstance(x, dict):
+        return x
+    own = {key[len(role) + 1 :]: value for key, value in x.items() if key.startswith(f"{role}/")}
+    # A batch without prefixes is shared by both models.
+    x = own or {k: v for k, v in x.items() if not k.startswith(tuple(f"{r}/" for r in ROLES))}
+    wanted = symbolic_inputs(model)
+    if wanted is None:
+        return x
+    if isinstance(wanted, dict):
+        optional = {k for k, v in wanted.items() if _is_optional(v)}
+        _require([k for k in wanted if k not in optional], x, role)
+        return {k: x[k] for k in wanted if k in x or k not in optional}
+    names = [tensor.name for tensor in keras.tree.flatten(wanted)]
+    _require(names, x, role)
+    return keras.tree.pack_sequence_as(wanted, [x[name] for name in names])
+
+
+def padding_mask(x: Any) -> Any:
+    """The `(B, T)` mask that KerasHub's preprocessors put among the inputs, or `None`."""
+    if not isinstance(x, dict):
+        return None
+    found = [value for key, value in x.items() if key.endswith("padding_mask")]
+    return found[0] if len(found) == 1 else x.get("padding_mask")
+
+
+def symbolic_inputs(model: Any) -> Any:
+    """The `KerasTensor`s a model was built with, in their structure; `None` if it has none."""
+    if not getattr(model, "inputs", None):
+        return None  # a Sequential that is not built yet, or a subclassed model
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def _is_optional(tensor: Any) -> bool:
+    made = history(tensor)
+    return made is not None and bool(getattr(made[0], "optional", False))
+
+
+def _require(names: list[str], x: dict[str, Any], role: str) -> None:
+    missing = [name for name in names if name not in x]
+    if missing:
+        raise DistillationError(
+            f"`x`: the {role} needs the inputs {missing}, the batch holds {sorted(x)}. "
+            "Give a dict with every input of both models, by name."
+        )

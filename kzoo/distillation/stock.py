@@ -9,9 +9,8 @@ import keras
 from keras import ops
 
 from kzoo.distillation import LOSSES
-from kzoo.distillation.base import SampleLoss
-from kzoo.distillation.errors import DistillationError
-from kzoo.distillation.reduction import weighted_mean
+from kzoo.distillation.base import SampleLoss, weighted_mean
+from kzoo.errors import DistillationError
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

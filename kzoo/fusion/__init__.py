@@ -5,26 +5,15 @@ Attributes load on first use, so that importing the package costs no TensorFlow 
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kzoo.registry import Registry
+from retrieval_index.lazy import lazy
+
+if TYPE_CHECKING:
+    from kzoo.fusion.fusion import Fusion
+    from kzoo.fusion.gated_cross_attention import GatedCrossAttention
 
 FUSIONS: Registry[Any] = Registry("fusion", "kzoo.fusion", singular="fusion layer")
 
-_WHERE = {
-    "Fusion": "kzoo.fusion.fusion",
-    "GatedCrossAttention": "kzoo.fusion.gated_cross_attention",
-}
-
-__all__ = ["FUSIONS", *_WHERE]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'kzoo.fusion' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy(__name__, "FUSIONS")

@@ -5,35 +5,23 @@ Attributes load on first use, so that importing the package costs no TensorFlow 
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kzoo.registry import Registry
+from retrieval_index.lazy import lazy
+
+if TYPE_CHECKING:
+    from kzoo.heads.classify import Classify
+    from kzoo.heads.crf import CRF
+    from kzoo.heads.embed import Embed
+    from kzoo.heads.head import Head
+    from kzoo.heads.lm import CausalLM, Seq2SeqLM
+    from kzoo.heads.multilabel import MultiLabel
+    from kzoo.heads.ordinal import Ordinal
+    from kzoo.heads.regress import Regress
+    from kzoo.heads.span import Span
+    from kzoo.heads.tag import Tag
 
 HEADS: Registry[Any] = Registry("heads", "kzoo.heads")
 
-_WHERE = {
-    "CRF": "kzoo.heads.crf",
-    "CausalLM": "kzoo.heads.lm",
-    "Classify": "kzoo.heads.classify",
-    "Embed": "kzoo.heads.embed",
-    "Head": "kzoo.heads.head",
-    "MultiLabel": "kzoo.heads.multilabel",
-    "Ordinal": "kzoo.heads.ordinal",
-    "Regress": "kzoo.heads.regress",
-    "Seq2SeqLM": "kzoo.heads.lm",
-    "Span": "kzoo.heads.span",
-    "Tag": "kzoo.heads.tag",
-}
-
-__all__ = [*_WHERE, "HEADS"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'kzoo.heads' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy(__name__, "HEADS")

@@ -6,22 +6,15 @@ them; `read_*` and `write_*` need no model.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_WHERE = {
-    "Imported": "kzoo.interop.models",
-    "InteropWarning": "kzoo.interop.files",
-    "read_adapterhub": "kzoo.interop.adapterhub.folders",
-    "read_peft": "kzoo.interop.peft.reader",
-    "write_adapterhub": "kzoo.interop.adapterhub.folders",
-    "write_peft": "kzoo.interop.peft.writer",
-}
+from retrieval_index.lazy import lazy
 
-__all__ = [*_WHERE]
+if TYPE_CHECKING:
+    from kzoo.interop.adapterhub.folders import read_adapterhub, write_adapterhub
+    from kzoo.interop.files import InteropWarning
+    from kzoo.interop.models import Imported
+    from kzoo.interop.peft.reader import read_peft
+    from kzoo.interop.peft.writer import write_peft
 
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'kzoo.interop' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy(__name__)

@@ -1,4 +1,4 @@
-"""`kzoo.TextGenerator`: a causal language model with adapters that completes texts."""
+"""Language models that write: `TextGenerator` (decoders), `Seq2SeqGenerator` (encoder-decoders)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.backbones.text import EncodedTexts
+from kzoo.errors import InputError
 from kzoo.models.language_model import LanguageModel
 
 
@@ -62,3 +63,75 @@ class TextGenerator(LanguageModel):
             InputError: No prompts, or prompts that leave no room.
         """
         return self.complete(prompts, "prompts", max_new_tokens, sampler, batch_size, stop)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class Seq2SeqGenerator(LanguageModel):
+    """Writes a target for a source; outputs float32 logits (batch, target tokens, vocabulary).
+
+    `fit` and `evaluate` take (source, target) pairs, as a list of pairs or as two columns: the
+    encoder reads the source, the decoder learns each token of the target and its end from those
+    before it (teacher forcing). `generate` writes targets with a key-value cache; adapters act in
+    it, those in the cross-attention too. Virtual tokens of prompts stand before the source.
+
+    Raises:
+        WeightsError: The trunk is no encoder-decoder, or its tokenizer has no end token.
+    """
+
+    head_kind: ClassVar[str] = "seq2seq_lm"
+    task_field: ClassVar[str] = "seq2seq_lm"
+    written = ("decoder_token_ids", "decoder_padding_mask")
+
+    def begins(self, encoded: EncodedTexts) -> NDArray[np.int64]:
+        """Every target begins behind the same opening."""
+        return np.full(len(encoded), len(self.processor.decoder_opening), "int64")
+
+    def decoding_inputs(
+        self, encoded: EncodedTexts, rows: NDArray[np.int64], length: int
+    ) -> dict[str, Any]:
+        """Sources as they are, and a decoder that has its opening only."""
+        inputs = self.processor.pad(encoded, rows, int(encoded.lengths[rows].max(initial=1)))
+        opening = self.processor.decoder_opening
+        ids = np.zeros((len(rows), length), "int32")
+        mask = np.zeros_like(ids)
+        ids[:, : len(opening)], mask[:, : len(opening)] = opening, 1
+        return {**inputs, "decoder_token_ids": ids, "decoder_padding_mask": mask}
+
+    def generate(
+        self,
+        sources: Sequence[str],
+        max_new_tokens: int = 50,
+        sampler: Any = "greedy",
+        batch_size: int | None = None,
+        stop: str | None = None,
+    ) -> list[str]:
+        """Writes a target for each source.
+
+        Args:
+            sources: n texts.
+            max_new_tokens: At most so many tokens each.
+            sampler: `"greedy"`, `"top_k"`, `"top_p"`, `"beam"`, ... or a `keras_hub.samplers`
+                object.
+            batch_size: Sources at a time. Default: the recipe's.
+            stop: Text of a token to stop at beside the end token.
+
+        Returns:
+            n targets.
+
+        Raises:
+            InputError: No sources, or more new tokens than `max_tokens` has room for.
+        """
+        return self.complete(sources, "sources", max_new_tokens, sampler, batch_size, stop)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`, on prepared inputs.
+
+        Raises:
+            InputError: Raw texts: logits of targets of different lengths make no array.
+        """
+        if self.is_raw(x):
+            raise InputError(
+                "predict() takes no raw texts here. Targets: model.generate(sources); logits of "
+                "pairs: model.predict(model.prepare(pairs, batch_size=len(pairs)))."
+            )
+        return super().predict(x, *args, **kwargs)

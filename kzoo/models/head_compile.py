@@ -11,9 +11,8 @@ from kzoo.errors import InputError
 from kzoo.keras_internals import FUNCTIONS
 from kzoo.models.raw_data import RawData
 from kzoo.strategy import in_strategy_scope
-from kzoo.training.optimizer import default_optimizer
+from kzoo.training.optimizer import default_optimizer, resolve_jit
 from kzoo.training.uncertainty import uncertain
-from kzoo.training.xla import resolve_jit
 
 
 class _Hidden:

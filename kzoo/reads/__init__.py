@@ -5,31 +5,19 @@ Attributes load on first use, so that importing the package costs no TensorFlow 
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kzoo.errors import InputError
 from kzoo.registry import Registry
+from retrieval_index.lazy import lazy
+
+if TYPE_CHECKING:
+    from kzoo.reads.arrays import ArrayInput
+    from kzoo.reads.images import ImageInput
+    from kzoo.reads.read import Read
+    from kzoo.reads.text import TextInput
+    from kzoo.reads.windows import WindowsInput, WordsInput
 
 READS: Registry[Any] = Registry("reads", "kzoo.reads", error=InputError)
 
-_WHERE = {
-    "ArrayInput": "kzoo.reads.arrays",
-    "ImageInput": "kzoo.reads.images",
-    "Read": "kzoo.reads.read",
-    "TextInput": "kzoo.reads.text",
-    "WindowsInput": "kzoo.reads.windows",
-    "WordsInput": "kzoo.reads.windows",
-}
-
-__all__ = [*_WHERE, "READS"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'kzoo.reads' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy(__name__, "READS")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.models.model import Model
-from kzoo.retrieval.named_encoder import NamedEncoder
+from kzoo.retrieval.provider import NamedEncoder
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -9,49 +9,16 @@ Attributes load on first use; importing this package imports neither TensorFlow 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from retrieval_index.lazy import lazy
 
 if TYPE_CHECKING:
+    from kzoo.errors import Interrupted, RunError
     from kzoo.runs.distilling import DistillOptions, distill
-    from kzoo.runs.errors import Interrupted, RunError
     from kzoo.runs.options import DataOptions, TrainOptions
     from kzoo.runs.reader import Run, load_trained, open_run
     from kzoo.runs.scores import Scores, score
     from kzoo.runs.training import train
 
-__all__ = [
-    "DataOptions",
-    "DistillOptions",
-    "Interrupted",
-    "Run",
-    "RunError",
-    "Scores",
-    "TrainOptions",
-    "distill",
-    "load_trained",
-    "open_run",
-    "score",
-    "train",
-]
-
-_WHERE = {
-    "DataOptions": "options",
-    "DistillOptions": "distilling",
-    "Interrupted": "errors",
-    "Run": "reader",
-    "RunError": "errors",
-    "Scores": "scores",
-    "TrainOptions": "options",
-    "distill": "distilling",
-    "load_trained": "reader",
-    "open_run": "reader",
-    "score": "scores",
-    "train": "training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'kzoo.runs' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"kzoo.runs.{_WHERE[name]}"), name)
+__getattr__, __dir__, __all__ = lazy(__name__)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kzoo.datasets import Dataset
-from kzoo.errors import InputError
+from kzoo.errors import InputError, RunError
 from kzoo.runs.data import Say
-from kzoo.runs.errors import RunError
 from kzoo.runs.goals import CLASSES
 from kzoo.runs.options import JIT, TrainOptions
 from kzoo.runs.plan import Plan, make_plan, stored_options
@@ -19,6 +19,10 @@ from kzoo.runs.training import carry_out, silent
 
 if TYPE_CHECKING:
     from kzoo.runs.fitting import Trainee
+
+_TEXTS = 256  # on which teacher and student are timed
+_ROUNDS = 3
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,6 @@ def distill(
         return _pair(master, plan, settings)
 
     def extend(model: Any, report: dict[str, Any]) -> dict[str, Any]:
-        from kzoo.runs.comparing import compare
-
         return {"distillation": compare(plan, settings, master, teacher_file, model, report)}
 
     return carry_out(plan, build, callbacks, extend)
@@ -128,3 +130,72 @@ def _pair(teacher: Any, plan: Plan, options: DistillOptions) -> Trainee:
         raise InputError(f"{plan.recipe.name} cannot learn from this teacher: {error}") from error
     distiller.compile(jit_compile=jit)
     return Trainee(distiller, student)
+
+
+def compare(
+    plan: Plan,
+    options: DistillOptions,
+    teacher: Any,
+    teacher_file: Path,
+    student: Any,
+    report: dict[str, Any],
+) -> dict[str, Any]:
+    """Scores, sizes and speed of both, on the split whose scores count.
+
+    Args:
+        plan: The run.
+        options: Temperature and share, for the record.
+        teacher: The trained teacher.
+        teacher_file: Its `.keras` file.
+        student: The best student.
+        report: The run's report, for the student's scores.
+
+    Returns:
+        `teacher` and `student`, each with accuracy, macro_f1, parameters, file_bytes, ms_per_text;
+        `accuracy_kept`, `speedup` and `smaller` as ratios.
+    """
+    from kzoo.runs.finishing import final_split, parameters
+    from kzoo.runs.scores import score
+
+    name = final_split(plan)
+    split = plan.dataset[name]
+    texts = split.inputs[:_TEXTS]
+    theirs, own = _seconds(teacher, student, texts)
+    rows = {
+        "teacher": {
+            **score(teacher, split).summary(),
+            "parameters": parameters(teacher)["total"],
+            "file_bytes": teacher_file.stat().st_size,
+            "ms_per_text": round(1000 * theirs / len(texts), 3),
+        },
+        "student": {
+            **report["scores"][name],
+            "parameters": report["parameters"]["total"],
+            "file_bytes": report["model_bytes"],
+            "ms_per_text": round(1000 * own / len(texts), 3),
+        },
+    }
+    a, b = rows["teacher"], rows["student"]
+    return {
+        "temperature": options.temperature,
+        "student_loss_weight": options.student_loss_weight,
+        "split": name,
+        "timed_texts": len(texts),
+        "timed_batch_size": _BATCH,
+        **rows,
+        "accuracy_kept": b["accuracy"] / a["accuracy"] if a["accuracy"] else None,
+        "speedup": theirs / own,
+        "smaller": a["file_bytes"] / b["file_bytes"],
+    }
+
+
+def _seconds(teacher: Any, student: Any, texts: Any) -> tuple[float, float]:
+    """Best of some interleaved rounds; the first call of each, which traces, does not count."""
+    best = [float("inf"), float("inf")]
+    for number in range(_ROUNDS + 1):
+        for place, model in enumerate((teacher, student)):
+            began = time.perf_counter()
+            model.predict(texts, batch_size=_BATCH, verbose=0)
+            if number:
+                best[place] = min(best[place], time.perf_counter() - began)
+    return best[0], best[1]

@@ -7,11 +7,10 @@ import math
 from typing import Any
 
 from kzoo.files import write_text
-from kzoo.runs import curves, metrics_log
-from kzoo.runs.adapters import save_adapters
+from kzoo.runs import metrics_log
+from kzoo.runs.folder import save_adapters
 from kzoo.runs.plan import Plan
-from kzoo.runs.recording import Recorder
-from kzoo.runs.saving import save_for_use
+from kzoo.runs.recording import Recorder, save_for_use
 
 _TRAIN_ROWS = 2000  # enough to see overfitting
 
@@ -38,7 +37,7 @@ def finish(plan: Plan, recorder: Recorder, seconds: float) -> tuple[Any, dict[st
     rows = metrics_log.read(folder.metrics)
     scores = {name: plan.goal.score(model, split) for name, split in _scored(plan).items()}
     title = f"{plan.recipe.name} on {plan.dataset.name}"
-    if not curves.draw(rows, folder.curves, title):
+    if not metrics_log.draw(rows, folder.curves, title):
         plan.say('no curves.png: matplotlib is missing: pip install "kzoo[demo]"')
     save_adapters(model, folder)
     shown = final_split(plan)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import platform
+import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +21,8 @@ import yaml
 from kzoo.errors import InputError
 from kzoo.files import write_text
 from kzoo.runs import metrics_log
-from kzoo.runs.best_epoch import BestEpoch
-from kzoo.runs.environment import environment
 from kzoo.runs.plan import Plan
-from kzoo.runs.recording import Recorder
-from kzoo.runs.saving import save_for_use
+from kzoo.runs.recording import BestEpoch, Recorder, save_for_use
 from kzoo.strategy import scalar
 
 
@@ -130,3 +132,40 @@ def tensorboard(path: Path) -> Any:
     if importlib.util.find_spec("tensorboard") is None:
         raise InputError("TensorBoard is not installed: pip install tensorboard")
     return keras.callbacks.TensorBoard(str(path))
+
+
+_PACKAGES = ("kzoo", "tensorflow", "keras", "keras-hub", "numpy", "tokenizers")
+
+
+def environment() -> dict[str, Any]:
+    """Python, platform, cores, package versions, git commit, device kinds, command line."""
+    import tensorflow as tf
+
+    devices = [device.device_type for device in tf.config.list_physical_devices()]
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": {kind: devices.count(kind) for kind in sorted(set(devices))},
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "command": sys.argv,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git in the current folder; None without git, or outside a repository."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

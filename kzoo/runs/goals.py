@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from kzoo.datasets import Dataset, Split
-from kzoo.errors import InputError, RecipeError
-from kzoo.runs.errors import RunError
+from kzoo.errors import InputError, RecipeError, RunError
 
 if TYPE_CHECKING:
     from kzoo.runs.scores import Scored

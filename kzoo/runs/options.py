@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from kzoo.runs.errors import RunError
+from kzoo.errors import RunError
 from kzoo.runs.goals import GOALS, METRICS
 from kzoo.zoo.recipe import SHORTCUTS
 
-JIT = {"auto": "auto", "on": True, "off": False}
+JIT: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
 _SHORT_FOR = {path: key for key, path in SHORTCUTS.items()}
 _RECIPE_KEYS = ("epochs", "batch_size", "learning_rate", "adapter", "max_tokens", "seed")
 

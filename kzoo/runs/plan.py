@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 
 from kzoo.datasets import Dataset
-from kzoo.errors import RecipeError
+from kzoo.errors import RecipeError, RunError
 from kzoo.runs.data import Say, aligned, facts, read_dataset, training_data
-from kzoo.runs.errors import RunError
 from kzoo.runs.folder import RunFolder
 from kzoo.runs.goals import CLASSES, Direction, Goal, goal_of
 from kzoo.runs.options import TrainOptions

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kzoo.errors import RecipeError
+from kzoo.errors import RecipeError, RunError
 from kzoo.runs import metrics_log
-from kzoo.runs.adapters import load_adapters
-from kzoo.runs.errors import RunError
-from kzoo.runs.folder import RunFolder, read_json
+from kzoo.runs.folder import RunFolder, load_adapters, read_json
 from kzoo.runs.goals import CLASSES, GOALS, Goal, goal_of_kind
 
 

@@ -1,17 +1,20 @@
-"""The Keras callback that keeps a run folder up to date."""
+"""The Keras callback that keeps a run folder up to date, its best epoch included."""
 
 from __future__ import annotations
 
+import math
+import os
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from kzoo.runs import metrics_log
-from kzoo.runs.best_epoch import BestEpoch
 from kzoo.runs.folder import RunFolder
-from kzoo.runs.saving import save_atomically, save_for_use, uncompiled
+from kzoo.runs.goals import Direction
 from kzoo.strategy import scalar
 
 
@@ -69,3 +72,73 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 save_atomically(self.model, self.folder.last)
         finally:
             optimizer.learning_rate = current
+
+
+class BestEpoch:
+    """Follows one metric over the epochs.
+
+    Of equal epochs the one with the smaller `val_loss` is better. Without the metric (no
+    validation rows) every epoch is the best so far: the last one is kept.
+
+    Args:
+        metric: Key of the logs, such as `val_accuracy`.
+        patience: Epochs without a better value until `exhausted`. Default: never.
+        direction: Whether the largest or the smallest value is best. Default `max`.
+    """
+
+    def __init__(
+        self, metric: str, patience: int | None = None, direction: Direction = "max"
+    ) -> None:
+        self.metric = metric
+        self.patience = patience
+        self.sign = 1.0 if direction == "max" else -1.0
+        self.epoch = 0
+        self.value = (-math.inf, -math.inf)
+        self.last = 0
+
+    def see(self, epoch: int, logs: Mapping[str, Any]) -> bool:
+        """Takes the logs of an epoch (from 1); returns whether it is the best so far."""
+        self.last = epoch
+        found = logs.get(self.metric)
+        score = self.sign * float(found or 0.0)
+        # A correlation with a constant is no number, and worse than any.
+        value = (-math.inf if math.isnan(score) else score, -float(logs.get("val_loss", 0.0)))
+        better = found is None or value > self.value
+        if better:
+            self.epoch, self.value = epoch, value
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether `patience` is used up."""
+        return self.patience is not None and self.last - self.epoch >= self.patience
+
+
+def save_atomically(model: Any, path: Path) -> None:
+    """Writes a model with its optimizer; an older file is replaced at the very end."""
+    fresh = path.with_name(f".{path.stem}.new.keras")
+    try:
+        model.save(fresh)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def save_for_use(model: Any, path: Path) -> None:
+    """Writes a model without optimizer state, which for Adam is twice its trained weights.
+
+    The loaded model answers, evaluates and can be fitted anew: it compiles itself.
+    """
+    with uncompiled(model):
+        save_atomically(model, path)
+
+
+@contextmanager
+def uncompiled(model: Any) -> Iterator[None]:
+    """Inside, the model is saved as if it had never been compiled."""
+    compiled, optimizer = model.compiled, getattr(model, "optimizer", None)
+    model.compiled, model.optimizer = False, None
+    try:
+        yield
+    finally:
+        model.compiled, model.optimizer = compiled, optimizer

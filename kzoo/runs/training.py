@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kzoo.datasets import Dataset
+from kzoo.errors import Interrupted
 from kzoo.runs.data import Say
-from kzoo.runs.errors import Interrupted
 from kzoo.runs.options import JIT, TrainOptions
 from kzoo.runs.plan import Plan, make_plan, stored_options
 

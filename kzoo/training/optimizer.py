@@ -1,4 +1,4 @@
-"""The optimizer of a recipe."""
+"""The optimizer of a recipe, and whether the training step is compiled by XLA."""
 
 from __future__ import annotations
 
@@ -56,3 +56,24 @@ def default_optimizer(training: Training, learning_rate: float | None = None) ->
     optimizer = AdamW(weight_decay=training.weight_decay, **options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer
+
+
+def resolve_jit(jit_compile: bool | str) -> bool:
+    """Turns `"auto"` into a decision.
+
+    On a GPU or TPU, XLA. Under a `tf.distribute` strategy of several replicas, not: Keras' step
+    fails there when compiled. On a CPU, not: see `benchmarks/jit.py` for the measurement.
+
+    Args:
+        jit_compile: `True`, `False` or `"auto"`.
+
+    Returns:
+        Whether to compile.
+    """
+    if jit_compile != "auto":
+        return bool(jit_compile)
+    if replica_count() > 1:
+        return False
+    import tensorflow as tf
+
+    return any(device.device_type != "CPU" for device in tf.config.list_logical_devices())

@@ -24,8 +24,8 @@ from kzoo.backbones.text import TextProcessor
 from kzoo.backbones.trunk import build, config_of, cut, seed_dropout, set_trainable
 from kzoo.errors import InputError
 from kzoo.strategy import current_strategy, strategy_scope
+from kzoo.trunk.capture import Observed
 from kzoo.trunk.followed import FollowedByHeads
-from kzoo.trunk.observing import Observed
 from kzoo.trunk.source import longest_text, prefix_of_inputs, resolved
 
 _T = TypeVar("_T")

@@ -17,7 +17,7 @@ _MODELS = {
     "classify": "kzoo.models.classifier:TextClassifier",
     "embed": "kzoo.retrieval.text_encoder:TextEncoder",
     "causal_lm": "kzoo.models.generator:TextGenerator",
-    "seq2seq_lm": "kzoo.models.seq2seq:Seq2SeqGenerator",
+    "seq2seq_lm": "kzoo.models.generator:Seq2SeqGenerator",
 }
 
 

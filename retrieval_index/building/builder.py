@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval_index.building.recipe import Recipe, make_recipe, shard_plan
 from retrieval_index.building.segment_building import BuiltSegment, build_segment
-from retrieval_index.corpus.meter import ReadMeter
+from retrieval_index.corpus.byte_source import ReadMeter
+from retrieval_index.corpus.document import ProblemLog
 from retrieval_index.corpus.opening import Corpus, open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.errors import CorpusError, RetrievalIndexWarning
 from retrieval_index.maintenance.changing import next_version, now
 from retrieval_index.progress import BuildProgress

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from retrieval_index.corpus.document import Document, Entry
-from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.document import Document, Entry, ProblemLog
 from retrieval_index.progress import BuildProgress
 from retrieval_index.searching.version import Version
 from retrieval_index.storage.document_store import DocumentWriter

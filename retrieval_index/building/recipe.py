@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
 from retrieval_index.chunking.chunker import Chunker, check_sizes
 from retrieval_index.encoders.registry import resolve_encoder
-from retrieval_index.errors import ArgumentError
+from retrieval_index.errors import ArgumentError, check_positive
 from retrieval_index.options import IndexOptions, check_options
 from retrieval_index.vectors.family import parse_factory
 

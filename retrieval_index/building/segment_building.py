@@ -14,18 +14,15 @@ from retrieval_index.building.intake import IndexedDocuments, Intake
 from retrieval_index.building.recipe import Recipe
 from retrieval_index.building.vectors_stage import VectorsStage
 from retrieval_index.chunking.chunker import Chunker
-from retrieval_index.corpus.document import Document, Entry
-from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.document import Document, Entry, ProblemLog
 from retrieval_index.encoders.protocol import check_vectors, encode_passages, encode_queries
 from retrieval_index.pipelining import groups, read_ahead
 from retrieval_index.progress import BuildProgress
-from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment
 from retrieval_index.storage.document_store import DocumentWriter
 from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS
-from retrieval_index.storage.segment_files import LEXICAL_FOLDER, NAMES
-from retrieval_index.storage.shards import Shards, digest_texts
-from retrieval_index.storage.workspace import Workspace
+from retrieval_index.storage.segment_files import LEXICAL_FOLDER, NAMES, ChunkTableWriter
+from retrieval_index.storage.workspace import Shards, Workspace, digest_texts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.options import IndexOptions
-from retrieval_index.storage.chunk_table import ROW_BYTES, read_chunk_table
 from retrieval_index.storage.document_store import DocumentStore
 from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, RAW, VECTORS, VectorsEntry
-from retrieval_index.storage.segment_files import NAMES
+from retrieval_index.storage.segment_files import NAMES, ROW_BYTES, read_chunk_table
 from retrieval_index.vectors.choice import IndexChoice, choose_index
 from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.filling import write_vectors
 from retrieval_index.vectors.query_samples import sample_queries
-from retrieval_index.vectors.raw import read_raw, write_raw
-from retrieval_index.vectors.reading import faiss_version, read_vectors
+from retrieval_index.vectors.reading import faiss_version, read_raw, read_vectors, write_raw
 from retrieval_index.vectors.searcher import VectorSearcher
 from retrieval_index.vectors.tuning import ExactNeighbours, Tuning, tune
 

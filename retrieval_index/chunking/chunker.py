@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from retrieval_index.arguments import check_positive
 from retrieval_index.chunking.methods import CHARACTERS, DOCUMENTS, METHODS, find_method
 from retrieval_index.chunking.methods import methods as methods
 from retrieval_index.chunking.source import Chunk as Chunk
 from retrieval_index.chunking.source import Source
 from retrieval_index.chunking.units import Span, TokenOffsets, token_spans, word_spans
 from retrieval_index.corpus.document import Document
-from retrieval_index.errors import ArgumentError
+from retrieval_index.errors import ArgumentError, check_positive
 
 # A 256-token encoder (the MiniLM family) is the reference. English has about 1.3 tokens a word and
 # technical text up to 1.6: 160 words fit. Longer windows are not the default for encoders that

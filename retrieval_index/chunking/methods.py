@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from retrieval_index.chunking.clusters import border_after, border_before
-from retrieval_index.chunking.packing import by_headings, by_paragraphs, by_sentences
+from retrieval_index.chunking.packing import by_headings, by_paragraphs, by_sentences, by_tokens
 from retrieval_index.chunking.source import Chunk, Source
-from retrieval_index.chunking.windows import by_tokens
+from retrieval_index.chunking.units import border_after, border_before
 from retrieval_index.errors import ArgumentError
 
 _VISIBLE = re.compile(r"\S")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from retrieval_index.chunking.clusters import is_border
-from retrieval_index.chunking.units import Span
+from retrieval_index.chunking.units import Span, is_border
 
 # Inside a sentence: a name, a number or an example follows.
 _INSIDE = """

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from retrieval_index.corpus.limits import COLUMN_WINDOW
+from retrieval_index.corpus.lines import COLUMN_WINDOW
 from retrieval_index.errors import ArgumentError, CorpusError
 
 # BEIR writes `_id`; most other data sets write `id`.

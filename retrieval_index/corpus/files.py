@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval_index.corpus.byte_source import COMPRESSED_SUFFIXES
-from retrieval_index.corpus.document import Entry
+from retrieval_index.corpus.byte_source import COMPRESSED_SUFFIXES, bytes_of_files
+from retrieval_index.corpus.document import Entry, ProblemLog
 from retrieval_index.corpus.fields import ColumnError
 from retrieval_index.corpus.formats import read_file, reader_of
-from retrieval_index.corpus.meter import bytes_of_files
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.corpus.reader import DEFAULT_OPTIONS, Reader, ReadOptions
 from retrieval_index.errors import CorpusError
 

@@ -18,8 +18,7 @@ from retrieval_index.corpus.byte_source import (
     unreadable,
 )
 from retrieval_index.corpus.decoding import UndecodableError
-from retrieval_index.corpus.document import Document, Entry
-from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.document import Document, Entry, ProblemLog
 from retrieval_index.corpus.reader import Reader, ReadOptions, UnusableFileError
 from retrieval_index.corpus.records import to_document
 from retrieval_index.errors import CorpusError, RetrievalIndexError, RetrievalIndexWarning

@@ -1,4 +1,4 @@
-"""Lines of a file as bytes, each with its number and byte offset."""
+"""Lines of a file as bytes, each with its number and byte offset, and how large they may be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from retrieval_index.corpus.decoding import Decoding
-from retrieval_index.corpus.limits import MAX_ENTRY_BYTES
 
 BLOCK = 1 << 18
 
@@ -84,3 +83,19 @@ def _split(
         buffer += block
     if dropped or buffer:
         yield (bytes(buffer) if not dropped else None), dropped + len(buffer)
+
+
+# How large one entry may be; a corpus may be of any length. Every reader holds one entry at a
+# time, so these bounds and not the corpus decide about memory, also when a few kilobytes of gzip
+# unfold to gigabytes.
+
+MAX_ENTRY_BYTES = 64 << 20  # one line, row or text file, decompressed
+MAX_PDF_BYTES = 1 << 30  # a PDF is mostly pictures, of which nothing is kept
+MAX_PDF_PAGES = 20_000
+MAX_ARRAY_VALUES = 1_000  # in one metadata value: more is a picture or a sound, not a fact about it
+COLUMN_WINDOW = 1_000  # records within which every column that is named by `fields` must turn up
+
+
+def shown_bytes(count: int) -> str:
+    """Returns a count of bytes in MiB."""
+    return f"{count / (1 << 20):,.0f} MiB"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from retrieval_index.corpus.byte_source import counted
 from retrieval_index.corpus.decoding import Decoding
-from retrieval_index.corpus.document import Entry
+from retrieval_index.corpus.document import Entry, ProblemLog
 from retrieval_index.corpus.fields import ColumnWatch, FieldMap, field_map, shown_columns
 from retrieval_index.corpus.files import (
     FileCorpus,
@@ -21,8 +22,6 @@ from retrieval_index.corpus.files import (
     no_columns,
 )
 from retrieval_index.corpus.formats import is_readable, readable, reader_of
-from retrieval_index.corpus.meter import counted
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.corpus.reader import DEFAULT_OPTIONS, ReadOptions
 from retrieval_index.corpus.records import to_document
 from retrieval_index.errors import CorpusError

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retrieval_index.corpus.decoding import Decoding
-from retrieval_index.corpus.document import Entry
+from retrieval_index.corpus.document import Entry, ProblemLog
 from retrieval_index.corpus.fields import FieldMap
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.errors import ArgumentError
 
 # Names are compared in lower case, by what follows their last dot when .gz and .zst are gone.

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from retrieval_index.corpus.decoding import Decoding, UndecodableError
-from retrieval_index.corpus.document import Document, derived_id
+from retrieval_index.corpus.document import Document, ProblemLog, derived_id
 from retrieval_index.corpus.fields import FieldMap, shown_columns
-from retrieval_index.corpus.limits import MAX_ARRAY_VALUES
-from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.lines import MAX_ARRAY_VALUES
 from retrieval_index.corpus.reader import DEFAULT_OPTIONS, ReadOptions
 
 

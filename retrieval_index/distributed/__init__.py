@@ -13,8 +13,9 @@ The parts are plain files in `out/index.parts`; any scheduler can start the firs
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from retrieval_index.lazy import lazy
 
 if TYPE_CHECKING:
     from retrieval_index.distributed.finishing import finish
@@ -22,25 +23,4 @@ if TYPE_CHECKING:
     from retrieval_index.distributed.on_ray import build
     from retrieval_index.distributed.part_building import Part, build_part
 
-__all__ = ["Part", "build", "build_part", "fill_part", "finish", "train"]
-
-_WHERE = {
-    "Part": "part_building",
-    "build": "on_ray",
-    "build_part": "part_building",
-    "fill_part": "lists",
-    "finish": "finishing",
-    "train": "lists",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE})
+__getattr__, __dir__, __all__ = lazy(__name__)

@@ -16,8 +16,14 @@ from retrieval_index.building.segment_building import SEGMENT_FOLDER, lexical_wr
 from retrieval_index.building.vectors_stage import VectorsStage, sample_sentences
 from retrieval_index.distributed.interleaving import Interleaved, opened
 from retrieval_index.distributed.lists import join_lists, remove_lists
-from retrieval_index.distributed.places import Place, all_places, check_shard_num, parts_folder
-from retrieval_index.distributed.plan import Plan, index_options
+from retrieval_index.distributed.plan import (
+    Place,
+    Plan,
+    all_places,
+    check_shard_num,
+    index_options,
+    parts_folder,
+)
 from retrieval_index.distributed.record import PartRecord, agreed_records
 from retrieval_index.encoders.protocol import encode_queries
 from retrieval_index.encoders.registry import resolve_encoder
@@ -32,7 +38,6 @@ from retrieval_index.maintenance.changing import now
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
 from retrieval_index.searching.opening import open_index
-from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment, commit
 from retrieval_index.storage.document_store import DocumentWriter
 from retrieval_index.storage.manifest import (
@@ -45,9 +50,9 @@ from retrieval_index.storage.manifest import (
     VectorsEntry,
     read_manifest,
 )
-from retrieval_index.storage.segment_files import NAMES, segment_name
+from retrieval_index.storage.segment_files import NAMES, ChunkTableWriter, segment_name
 from retrieval_index.storage.workspace import Workspace, check_target
-from retrieval_index.vectors.raw import write_raw
+from retrieval_index.vectors.reading import write_raw
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from retrieval_index.distributed.places import Place
+from retrieval_index.distributed.plan import Place
 from retrieval_index.distributed.record import PartRecord
 from retrieval_index.errors import ArgumentError
 from retrieval_index.searching.opening import open_index

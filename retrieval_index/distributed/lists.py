@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retrieval_index.distributed.interleaving import Interleaved, opened
-from retrieval_index.distributed.places import Place, all_places, check_shard_num
-from retrieval_index.distributed.plan import index_options
+from retrieval_index.distributed.plan import Place, all_places, check_shard_num, index_options
 from retrieval_index.distributed.record import PartRecord, agreed_records
 from retrieval_index.errors import ArgumentError, CorpusError, CorruptIndexError, IndexNotFoundError
 from retrieval_index.progress import BuildProgress
@@ -21,8 +20,8 @@ from retrieval_index.storage.workspace import as_folder, exclusive
 from retrieval_index.vectors.choice import IndexChoice, choose_index
 from retrieval_index.vectors.family import parse_factory
 from retrieval_index.vectors.filling import train_empty, write_index
-from retrieval_index.vectors.library import load_faiss
 from retrieval_index.vectors.merging import add_part, join_indexes
+from retrieval_index.vectors.rows import load_faiss
 
 if TYPE_CHECKING:
     pass

@@ -10,11 +10,9 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
 from retrieval_index.distributed.finishing import finish
 from retrieval_index.distributed.lists import chosen, has_lists, train
-from retrieval_index.distributed.places import all_places, check_shard_num
-from retrieval_index.distributed.plan import build_options
+from retrieval_index.distributed.plan import all_places, build_options, check_shard_num
 from retrieval_index.distributed.ray_cluster import PartWorker, connected, load_ray
 from retrieval_index.distributed.record import agreed_records
 from retrieval_index.encoders.registry import resolve_encoder
@@ -22,6 +20,7 @@ from retrieval_index.errors import (
     ArgumentError,
     RetrievalIndexWarning,
     WorkerLostError,
+    check_positive,
 )
 from retrieval_index.progress import BuildProgress
 from retrieval_index.storage.workspace import check_target

@@ -16,13 +16,13 @@ from retrieval_index.building.builder import first_manifest, make_report, warn_o
 from retrieval_index.building.intake import Intake
 from retrieval_index.building.recipe import Recipe, shard_plan
 from retrieval_index.building.segment_building import build_segment
-from retrieval_index.corpus.document import Document, Entry
+from retrieval_index.corpus.document import Document, Entry, ProblemLog
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
-from retrieval_index.distributed.places import Place, part_name
 from retrieval_index.distributed.plan import (
+    Place,
     Plan,
     build_options,
+    part_name,
     part_recipe,
     plan_of,
     planned_recipe,

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from retrieval_index.distributed.places import Place
-from retrieval_index.distributed.plan import Plan
+from retrieval_index.distributed.plan import Place, Plan
 from retrieval_index.errors import (
     ArgumentError,
     CorpusError,
     CorruptIndexError,
     IndexExistsError,
     IndexNotFoundError,
-    NewerFormatError,
 )
 from retrieval_index.report import BuildReport
-from retrieval_index.storage.durable import write_json
+from retrieval_index.storage.durable import CheckedRecord
 from retrieval_index.storage.manifest import MANIFEST_NAME, read_manifest
 
-FORMAT = "retrieval_index.part"
-FORMAT_VERSION = 1
-MAX_BYTES = 64 * 2**20
 
-
-class PartRecord(BaseModel):
+class PartRecord(CheckedRecord):
     """A finished part.
 
     Attributes:
@@ -44,7 +36,9 @@ class PartRecord(BaseModel):
         report: `BuildReport.to_dict()`; skipped entries are those of the whole corpus.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    form = "retrieval_index.part"
+    form_version = 1
+    noun = "record of a part"
 
     shard_id: int = Field(ge=0)
     shard_num: int = Field(ge=1)
@@ -67,12 +61,6 @@ class PartRecord(BaseModel):
             raise ValueError(f"`report` is malformed ({error})") from error
         return self
 
-    def write(self, path: Path) -> None:
-        """Writes the record atomically."""
-        body = self.model_dump(mode="json")
-        header = {"format": FORMAT, "format_version": FORMAT_VERSION, "checksum": _checksum(body)}
-        write_json(path, {**header, **body})
-
 
 def read_record(path: Path) -> PartRecord | None:
     """Returns the record of a part, or None if there is none.
@@ -81,32 +69,14 @@ def read_record(path: Path) -> PartRecord | None:
         CorruptIndexError: If the file is damaged or something else.
         NewerFormatError: If a newer version of this package wrote it.
     """
+    parent = path.with_suffix("").name
+    remedy = f"Remove it and the folder {parent}, and build this part again."
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CorruptIndexError(f"{path} is too large for a record ({MAX_BYTES} bytes).")
-        data = json.loads(path.read_bytes().decode("utf-8"))
+        return PartRecord.read(path, remedy)
     except FileNotFoundError:
         return None
-    except CorruptIndexError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptIndexError(f"{path} is damaged: {error}. {_remedy(path)}") from error
-    if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-        raise CorruptIndexError(f"{path} is no record of a part. {_remedy(path)}")
-    version = data.pop("format_version", None)
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise NewerFormatError(
-            f"{path} has format version {version}; this installation reads up to "
-            f"{FORMAT_VERSION}. Run: pip install --upgrade kzoo"
-        )
-    if version != FORMAT_VERSION or data.pop("checksum", None) != _checksum(data):
-        raise CorruptIndexError(f"{path} was changed after it was written. {_remedy(path)}")
-    try:
-        return PartRecord.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise CorruptIndexError(f"{path}: {place}: {first['msg']}. {_remedy(path)}") from error
+    except NotADirectoryError as error:
+        raise CorruptIndexError(f"{path} is damaged: {error}. {remedy}") from error
 
 
 def finished_part(place: Place) -> PartRecord | None:
@@ -129,18 +99,6 @@ def finished_part(place: Place) -> PartRecord | None:
             f"since. Remove it and {place.record.name}, and build this part again."
         )
     return record
-
-
-def _remedy(path: Path) -> str:
-    return f"Remove it and the folder {path.with_suffix('').name}, and build this part again."
-
-
-def _checksum(body: dict[str, Any]) -> str:
-    try:
-        canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError):
-        return ""
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 SHOWN = 20

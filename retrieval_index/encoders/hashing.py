@@ -7,8 +7,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError, EncoderError
+from retrieval_index.errors import ArgumentError, EncoderError, check_positive
 
 if TYPE_CHECKING:
     import numpy as np

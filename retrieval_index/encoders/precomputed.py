@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.encoders.document_ids import NOT_FOUND, IdTable, read_ids
-from retrieval_index.encoders.naming import split_options, with_options
-from retrieval_index.encoders.protocol import encode_queries
+from retrieval_index.encoders.protocol import encode_queries, split_options, with_options
 from retrieval_index.encoders.vector_files import (
     ParquetVectors,
     VectorRows,

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.encoders.naming import model_digest, split_options, with_options
-from retrieval_index.errors import EncoderError
+from retrieval_index.encoders.protocol import model_digest, split_options, with_options
+from retrieval_index.errors import EncoderError, check_positive
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,9 +19,8 @@ from __future__ import annotations
 from retrieval_index.evaluation.comparison import Comparison, ComparisonRow
 from retrieval_index.evaluation.evaluate import evaluate, evaluate_run
 from retrieval_index.evaluation.evaluation import Counts, Evaluation, Latency
-from retrieval_index.evaluation.metric_names import DEFAULT_METRICS, Metric, parse_metric
-from retrieval_index.evaluation.qrels import read_qrels
-from retrieval_index.evaluation.queries import read_queries
+from retrieval_index.evaluation.files import read_qrels, read_queries
+from retrieval_index.evaluation.metrics import DEFAULT_METRICS, Metric, parse_metric
 from retrieval_index.evaluation.runs import read_run, write_run
 
 __all__ = [

@@ -7,13 +7,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError, EvaluationError
+from retrieval_index.errors import ArgumentError, EvaluationError, check_positive
 from retrieval_index.evaluation.evaluation import Counts, Evaluation, Latency
-from retrieval_index.evaluation.metric_names import DEFAULT_METRICS, Metric, parse_metrics
-from retrieval_index.evaluation.metrics import ranked
-from retrieval_index.evaluation.qrels import Qrels, read_qrels
-from retrieval_index.evaluation.queries import read_queries
+from retrieval_index.evaluation.files import Qrels, read_qrels, read_queries
+from retrieval_index.evaluation.metrics import DEFAULT_METRICS, Metric, parse_metrics, ranked
 from retrieval_index.evaluation.runs import Run, read_run, write_run
 from retrieval_index.progress import TerminalBar
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from retrieval_index.errors import EvaluationError
-from retrieval_index.evaluation.comparison import Comparison, compare
+from retrieval_index.evaluation.comparison import RESAMPLES, Comparison, compare
 from retrieval_index.evaluation.files import write_file, write_text
 from retrieval_index.evaluation.runs import Run
-from retrieval_index.evaluation.significance import RESAMPLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Text files of queries, judgements and runs: read by line, written durably."""
+"""Queries and judgements of relevance ("qrels"), read by line; text files written durably."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -113,3 +113,186 @@ def _open(path: Path) -> IO[bytes]:
     if compressed:
         return cast("IO[bytes]", gzip.open(path, "rb"))
     return path.open("rb")
+
+
+Qrels = dict[str, dict[str, int]]
+
+JSON_FIELDS = ("query-id", "corpus-id", "score")
+FORMS = (
+    "4 columns as of TREC (query, iteration, document, level), or 3 with tabs between (query, "
+    "document, level), or JSON lines with query-id, corpus-id and score"
+)
+
+
+def read_qrels(source: str | os.PathLike[str] | Mapping[str, Mapping[str, int]]) -> Qrels:
+    """Reads judgements.
+
+    Args:
+        source: A file, plain or gzip: three columns with tabs between as of BEIR (query, document,
+            level; with or without a header), four columns as of TREC (query, iteration, document,
+            level), or JSON lines as of MTEB; or a mapping of query ids to mappings of document ids
+            to levels.
+
+    Returns:
+        Level of each judged document of each query: 1 and more is relevant, 0 and less is not. A
+        query of a mapping that has no judgements is left out.
+
+    Raises:
+        EvaluationError: If the source cannot be read, is empty, judges a document twice and
+            differently, or has a row of another form; with file and line.
+    """
+    qrels: Qrels = {}
+    for where, raw_query, raw_document, raw_level in _judgements(source):
+        query = identifier(raw_query, "an id of a query", where, "qrels")
+        document = identifier(raw_document, "an id of a document", where, "qrels")
+        level = _level(raw_level, where)
+        if qrels.setdefault(query, {}).setdefault(document, level) != level:
+            raise EvaluationError(
+                f"`qrels`: {where} gives the document {document!r} of the query {query!r} the "
+                f"level {level}; it was {qrels[query][document]} before."
+            )
+    if not qrels:
+        raise EvaluationError(f"`qrels` must not be empty; received: {source!s:.300}.")
+    return qrels
+
+
+def _judgements(source: object) -> Iterator[tuple[str, object, object, object]]:
+    if isinstance(source, Mapping):
+        for query, judged in source.items():
+            where = f"query {query!r}"
+            if not isinstance(judged, Mapping):
+                raise EvaluationError(
+                    f"`qrels`: {where} must have a mapping of document ids to levels; received: "
+                    f"{type(judged).__name__}."
+                )
+            for document, level in judged.items():
+                yield where, query, document, level
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise EvaluationError(
+            "`qrels` must be a file or a mapping of query ids to judged documents; received: "
+            f"{type(source).__name__}."
+        )
+    path = Path(source).expanduser()
+    form = 0  # number of columns, or 1 for JSON; all lines have that of the first
+    for where, line in lines(path, "qrels"):
+        first = form == 0
+        found, row = _split(line, where)
+        if first:
+            form = found
+            if form == 3 and not _is_level(row[2]):
+                continue  # the header
+        elif found != form:
+            raise EvaluationError(f"`qrels`: {where} must have the form of the first line.")
+        yield where, *row
+
+
+def _split(line: str, where: str) -> tuple[int, tuple[object, object, object]]:
+    if line.lstrip().startswith("{"):
+        record = json_object(line, where, "qrels")
+        query, document, level = (record.get(name) for name in JSON_FIELDS)
+        return 1, (query, document, level)
+    columns = [column.strip() for column in line.split("\t")]
+    if len(columns) == 3:
+        return 3, (columns[0], columns[1], columns[2])
+    columns = line.split()
+    if len(columns) == 4:
+        return 4, (columns[0], columns[2], columns[3])
+    raise EvaluationError(f"`qrels`: {where} must have {FORMS}; received: {line!r:.60}.")
+
+
+def _is_level(value: object) -> bool:
+    try:
+        _level(value, "")
+    except EvaluationError:
+        return False
+    return True
+
+
+def _level(value: object, where: str) -> int:
+    """Returns a whole number, also if it is written as one with decimals."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        number = float(value)
+        if number != int(number) or abs(number) > 1000:  # 2^1000 is the largest gain there is
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise EvaluationError(
+            f"`qrels`: {where} must have a whole number from -1000 to 1000 as level of relevance; "
+            f"received: {value!r:.60}."
+        ) from None
+    return int(number)
+
+
+Queries = dict[str, str]
+
+ID_FIELDS = ("_id", "id", "query_id", "query-id", "qid")
+TEXT_FIELDS = ("text", "query")
+HEADER = {name.lower() for name in (*ID_FIELDS, "query")}
+
+
+def read_queries(source: str | os.PathLike[str] | Mapping[str, str]) -> Queries:
+    """Reads queries.
+
+    Args:
+        source: A file, plain or gzip: JSON lines as of BEIR (`{"_id": ..., "text": ...}`) or two
+            columns with a tab between, id and text, with or without a header; or a mapping of ids
+            to texts. A folder stands for the `queries.jsonl` in it.
+
+    Returns:
+        Text of each query, in the order of the source.
+
+    Raises:
+        EvaluationError: If the source cannot be read, is empty, or has an id twice, a blank text or
+            a row of another form; with file and line.
+    """
+    queries: Queries = {}
+    for where, raw_id, text in _texts(source):
+        id = identifier(raw_id, "an id of a query", where, "queries")
+        if not isinstance(text, str) or not text.strip():
+            raise EvaluationError(
+                f"`queries`: {where} must have a text that is not blank; received: {text!r:.60}."
+            )
+        if id in queries:
+            raise EvaluationError(f"`queries`: {where} has the id {id!r}, which was there before.")
+        queries[id] = text
+    if not queries:
+        raise EvaluationError(f"`queries` must not be empty; received: {source!s:.300}.")
+    return queries
+
+
+def _texts(source: object) -> Iterator[tuple[str, object, object]]:
+    if isinstance(source, Mapping):
+        for number, (id, text) in enumerate(source.items(), start=1):
+            yield f"item {number}", id, text
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise EvaluationError(
+            "`queries` must be a .jsonl or .tsv file or a mapping of ids to texts; received: "
+            f"{type(source).__name__}."
+        )
+    path = Path(source).expanduser()
+    if path.is_dir() and (path / "queries.jsonl").exists():
+        path /= "queries.jsonl"
+    as_json: bool | None = None
+    for where, line in lines(path, "queries"):
+        first = as_json is None
+        if as_json is None:
+            as_json = line.lstrip().startswith("{")
+        if as_json:
+            record = json_object(line, where, "queries")
+            yield where, _field(record, ID_FIELDS), _field(record, TEXT_FIELDS)
+            continue
+        columns = line.split("\t")
+        if len(columns) != 2:
+            raise EvaluationError(
+                f"`queries`: {where} must have 2 columns with a tab between, id and text; "
+                f"received {len(columns)}."
+            )
+        if not (first and columns[0].strip().lower() in HEADER):
+            yield where, columns[0].strip(), columns[1].strip()
+
+
+def _field(record: dict[str, object], names: tuple[str, ...]) -> object:
+    return next((record[name] for name in names if record.get(name) is not None), None)

@@ -8,8 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError, ClosedIndexError, RetrievalIndexError
+from retrieval_index.errors import (
+    ArgumentError,
+    ClosedIndexError,
+    RetrievalIndexError,
+    check_positive,
+)
 from retrieval_index.lexical.block import FILES, LENGTHS
 from retrieval_index.storage.durable import fsync_file, fsync_folder, write_json
 

@@ -7,16 +7,15 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
 from retrieval_index.building.builder import make_report, warn_of_problems
 from retrieval_index.building.intake import IndexedDocuments
 from retrieval_index.building.recipe import recipe_of, shard_plan
 from retrieval_index.building.segment_building import build_segment
-from retrieval_index.corpus.document import Document
-from retrieval_index.corpus.meter import ReadMeter
+from retrieval_index.corpus.byte_source import ReadMeter
+from retrieval_index.corpus.document import Document, ProblemLog
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.encoders.registry import resolve_encoder
+from retrieval_index.errors import check_positive
 from retrieval_index.maintenance.changing import changing
 from retrieval_index.progress import BuildProgress
 from retrieval_index.report import BuildReport
@@ -56,17 +55,11 @@ def add(
 
     Args:
         path: Folder of the index.
-        corpus: As in `build`.
+        corpus, fields, require_ids, encoding, encoding_errors: As in `build`.
         encoder: The encoder of the index, or its name. Default: found by the name in the manifest.
-        fields: As in `build`.
         duplicates: As in `build`; looks at the documents that are added.
-        require_ids: As in `build`.
-        encoding: As in `build`.
-        encoding_errors: As in `build`.
-        batch_size: As in `build`.
+        batch_size, progress, shard_size: As in `build`.
         strict: As in `build`; a document that is there already counts as unusable.
-        progress: As in `build`.
-        shard_size: As in `build`.
 
     Returns:
         What was read and passed over. `documents` is 0 when there was nothing new, and the index

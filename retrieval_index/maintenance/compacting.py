@@ -14,14 +14,13 @@ from retrieval_index.maintenance.changing import changing
 from retrieval_index.options import IndexOptions
 from retrieval_index.progress import BuildProgress
 from retrieval_index.searching.segment import Segment
-from retrieval_index.storage.chunk_table import ChunkTableWriter
 from retrieval_index.storage.commit import NewSegment
 from retrieval_index.storage.document_store import DocumentWriter
 from retrieval_index.storage.manifest import CHUNKS, DOCUMENTS, RAW, VECTORS
-from retrieval_index.storage.segment_files import NAMES, segment_name
+from retrieval_index.storage.segment_files import NAMES, ChunkTableWriter, segment_name
 from retrieval_index.storage.workspace import Workspace
 from retrieval_index.vectors.merging import merge_vectors
-from retrieval_index.vectors.raw import write_raw
+from retrieval_index.vectors.reading import write_raw
 
 if TYPE_CHECKING:
     import numpy as np

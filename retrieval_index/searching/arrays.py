@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from retrieval_index.searching.hits import Numbers, Ranking, Scores
+    from retrieval_index.searching.passage import Numbers, Ranking, Scores
     from retrieval_index.searching.version import Version
     from retrieval_index.storage.manifest import EncoderEntry
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError
+from retrieval_index.errors import ArgumentError, check_positive
 
 if TYPE_CHECKING:
-    from retrieval_index.searching.hits import Numbers, Ranking
+    from retrieval_index.searching.passage import Numbers, Ranking
 
 MODES = ("dense", "lexical", "hybrid")
 

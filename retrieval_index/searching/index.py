@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError, ClosedIndexError
+from retrieval_index.errors import ArgumentError, ClosedIndexError, check_positive
 from retrieval_index.pipelining import groups
 from retrieval_index.report import BuildReport
 from retrieval_index.searching.arrays import (
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from retrieval_index.corpus.document import Document
     from retrieval_index.encoders.protocol import Encoder
     from retrieval_index.filters.filter import Filter
-    from retrieval_index.searching.hits import Numbers, Ranking, Scores
+    from retrieval_index.searching.passage import Numbers, Ranking, Scores
     from retrieval_index.searching.segment import Segment
 
     Vectors = npt.NDArray[np.float32]
@@ -335,12 +333,7 @@ class Index:
     def __enter__(self) -> Index:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _open(self) -> Version:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from retrieval_index.errors import CorruptIndexError
-from retrieval_index.storage.chunk_table import read_chunk_table
-from retrieval_index.storage.deletions import read_deletions
 from retrieval_index.storage.document_store import DocumentStore
 from retrieval_index.storage.manifest import (
     CHUNKS,
@@ -21,9 +19,13 @@ from retrieval_index.storage.manifest import (
     Manifest,
     SegmentEntry,
 )
-from retrieval_index.storage.segment_files import LEXICAL_FOLDER, SEGMENTS
-from retrieval_index.vectors.raw import read_raw
-from retrieval_index.vectors.reading import read_vectors
+from retrieval_index.storage.segment_files import (
+    LEXICAL_FOLDER,
+    SEGMENTS,
+    read_chunk_table,
+    read_deletions,
+)
+from retrieval_index.vectors.reading import read_raw, read_vectors
 from retrieval_index.vectors.rows import RowMask
 from retrieval_index.vectors.searcher import VectorSearcher
 
@@ -116,7 +118,7 @@ class Segment:
         self.vectors = VectorSearcher(index, entry.vectors.factory, raw, entry.vectors.parameters)
         self.lexical: Any = None
         if any(key.startswith(LEXICAL) for key in files):
-            from retrieval_index.lexical.reader import LexicalSegment
+            from retrieval_index.lexical.search import LexicalSegment
 
             place = folder / SEGMENTS / entry.name / LEXICAL_FOLDER
             self.lexical = LexicalSegment(place, entry.chunks)

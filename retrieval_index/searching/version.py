@@ -9,8 +9,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.searching.hits import merge_segments, search_documents
-from retrieval_index.searching.passage import Passage
+from retrieval_index.searching.passage import Passage, merge_segments, search_documents
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 
     from retrieval_index.corpus.document import Document
     from retrieval_index.filters.filter import Filter
-    from retrieval_index.searching.hits import Numbers, Ranking
     from retrieval_index.searching.hybrid import Hybrid
+    from retrieval_index.searching.passage import Numbers, Ranking
     from retrieval_index.searching.segment import Segment
     from retrieval_index.storage.manifest import Manifest
     from retrieval_index.vectors.rows import RowMask

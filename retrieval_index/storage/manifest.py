@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from retrieval_index.errors import CorruptIndexError, IndexNotFoundError, NewerFormatError
-from retrieval_index.storage.durable import FileEntry, write_json
+from retrieval_index.errors import IndexNotFoundError
+from retrieval_index.storage.durable import CheckedRecord, FileEntry
 
-FORMAT = "retrieval_index"
 FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
-MAX_BYTES = 64 * 2**20  # a manifest is a few kilobytes; more is no manifest
 
 # The files of a segment, by what is in them. Those of the lexical index are "lexical/<name>".
 DOCUMENTS, CHUNKS, VECTORS, RAW = "documents", "chunks", "vectors", "raw"
@@ -128,7 +124,7 @@ class SegmentEntry(_Strict):
             yield self.deleted
 
 
-class Manifest(_Strict):
+class Manifest(CheckedRecord):
     """What an index is made of.
 
     Attributes:
@@ -146,6 +142,10 @@ class Manifest(_Strict):
         search: Defaults of `Index.search` that tuning stored.
         report: `BuildReport.to_dict()` of the last change that read a corpus.
     """
+
+    form = "retrieval_index"
+    form_version = FORMAT_VERSION
+    noun = "manifest of a retrieval index"
 
     build_id: str = Field(min_length=1)
     version: int = Field(ge=1)
@@ -210,12 +210,6 @@ class Manifest(_Strict):
         for segment in self.segments:
             yield from segment.all_files()
 
-    def write(self, path: Path) -> None:
-        """Writes the manifest atomically; as `manifest.json` it makes a folder this index."""
-        body = self.model_dump(mode="json")
-        header = {"format": FORMAT, "format_version": FORMAT_VERSION, "checksum": _checksum(body)}
-        write_json(path, {**header, **body})
-
 
 def read_manifest(folder: Path) -> Manifest:
     """Returns the manifest of the current version of an index.
@@ -239,44 +233,4 @@ def read_manifest(folder: Path) -> Manifest:
 
 def read_manifest_file(path: Path) -> Manifest:
     """Returns the manifest in a file; as `read_manifest`, but an absent file is left to raise."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CorruptIndexError(f"{path} is too large for a manifest ({MAX_BYTES} bytes).")
-        data = json.loads(path.read_bytes().decode("utf-8"))
-    except (FileNotFoundError, NotADirectoryError, CorruptIndexError):
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptIndexError(f"{path} is damaged: {error}. Build the index again.") from error
-    if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-        raise CorruptIndexError(f"{path} is no manifest of a retrieval index.")
-    version = data.pop("format_version", None)
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise NewerFormatError(
-            f"{path} has format version {version}; this installation reads up to "
-            f"{FORMAT_VERSION}. Run: pip install --upgrade kzoo"
-        )
-    if isinstance(version, int) and version < FORMAT_VERSION:
-        raise CorruptIndexError(
-            f"{path} has format version {version}, which no released version wrote; this "
-            f"installation reads {FORMAT_VERSION}. Build the index again."
-        )
-    if data.pop("checksum", None) != _checksum(data) or version != FORMAT_VERSION:
-        raise CorruptIndexError(
-            f"{path} was changed after it was written (its checksum differs). "
-            "Build the index again."
-        )
-    # A checksum does not keep a foreign program from writing nonsense: every field is checked.
-    try:
-        return Manifest.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise CorruptIndexError(f"{path} is no valid manifest: {place}: {first['msg']}.") from error
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    try:
-        canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError):
-        return ""
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+    return Manifest.read(path, "Build the index again.")

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from retrieval_index.errors import CorruptIndexError
-from retrieval_index.vectors.library import load_faiss
-from retrieval_index.vectors.rows import RowMask, block_rows
+from retrieval_index.vectors.rows import RowMask, block_rows, load_faiss
 
 if TYPE_CHECKING:
     import numpy as np

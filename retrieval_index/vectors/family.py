@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.vectors.library import load_faiss
+from retrieval_index.vectors.rows import load_faiss
 
 KNOWN = (
     "Flat, SQ8 (SQ4, SQ6, SQfp16, SQbf16), HNSW{M} and HNSW{M},SQ8, IVF{K},Flat, IVF{K},SQ8, "

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval_index.errors import ArgumentError, RetrievalIndexError
 from retrieval_index.storage.durable import fsync_file, fsync_folder
-from retrieval_index.vectors.choice import IndexChoice
+from retrieval_index.vectors.choice import IndexChoice, training_size
 from retrieval_index.vectors.family import Family, make_empty, parse_factory
-from retrieval_index.vectors.library import load_faiss, openmp_threads
-from retrieval_index.vectors.rows import in_blocks
-from retrieval_index.vectors.sizing import training_size
+from retrieval_index.vectors.rows import in_blocks, load_faiss, openmp_threads
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,7 @@ from retrieval_index.errors import ArgumentError, CorruptIndexError
 from retrieval_index.vectors.choice import IndexChoice
 from retrieval_index.vectors.family import Family, make_empty, parse_factory
 from retrieval_index.vectors.filling import Progress, tell, write_index, write_vectors
-from retrieval_index.vectors.library import load_faiss
-from retrieval_index.vectors.rows import block_rows, in_blocks
+from retrieval_index.vectors.rows import block_rows, in_blocks, load_faiss
 from retrieval_index.vectors.searcher import VectorSearcher
 from retrieval_index.vectors.structure import list_ids, structure
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError
+from retrieval_index.errors import ArgumentError, check_positive
 from retrieval_index.vectors.family import Family
-from retrieval_index.vectors.library import load_faiss
-from retrieval_index.vectors.rows import RowMask
+from retrieval_index.vectors.rows import RowMask, load_faiss
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
-"""Arrays of vectors: checked, cut into blocks that do not depend on how they arrive, and masked."""
+"""FAISS and what goes into it: arrays of vectors, checked, cut into even blocks, and masked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.errors import ArgumentError
-from retrieval_index.vectors.library import load_faiss
+from retrieval_index.errors import ArgumentError, RetrievalIndexError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
 
 BLOCK_BYTES = 1 << 25  # 21,845 rows of 384 floats: large enough for BLAS, small next to an index
 
@@ -126,3 +128,43 @@ def as_mask(allowed: npt.NDArray[np.bool_] | RowMask | None, count: int) -> RowM
     if len(mask) != count:
         raise ArgumentError(f"`allowed` must be of shape ({count},); received: ({len(mask)},).")
     return None if mask.count == count else mask
+
+
+OLDEST = (1, 15)  # reads damaged files without crashing, and keeps Pareto points undominated
+
+
+@cache
+def load_faiss() -> Any:
+    """Returns the module `faiss`; untyped, as its stubs lack most of the classes used here.
+
+    Raises:
+        RetrievalIndexError: If it is missing or older than 1.15.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise RetrievalIndexError(
+            "FAISS is missing; install it with: pip install 'faiss-cpu>=1.15'"
+        ) from error
+    version = str(faiss.__version__)
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        raise RetrievalIndexError(
+            f"FAISS {version} is too old; install a newer one with: pip install 'faiss-cpu>=1.15'"
+        )
+    return faiss
+
+
+@contextmanager
+def openmp_threads(count: int | None) -> Iterator[None]:
+    """Lets FAISS use so many threads in the block, as many as before if None.
+
+    OpenMP keeps this number for every calling thread by itself: others are not slowed down.
+    """
+    faiss = load_faiss()
+    before = faiss.omp_get_max_threads()
+    if count is not None:
+        faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError, CorruptIndexError
+from retrieval_index.errors import ArgumentError, CorruptIndexError, check_positive
 from retrieval_index.vectors.exact import ArrayRows, ExactRows, ListRows
 from retrieval_index.vectors.family import parse_factory
-from retrieval_index.vectors.library import load_faiss
 from retrieval_index.vectors.parameters import (
     Setting,
     check_parameters,
@@ -17,7 +15,7 @@ from retrieval_index.vectors.parameters import (
     first_setting,
     wider,
 )
-from retrieval_index.vectors.rows import RowMask, as_mask, check_rows
+from retrieval_index.vectors.rows import RowMask, as_mask, check_rows, load_faiss
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from retrieval_index.vectors.family import Family, make_empty
-from retrieval_index.vectors.library import load_faiss
+from retrieval_index.vectors.rows import load_faiss
 
 
 def structure(index: Any) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from retrieval_index.arguments import check_positive
-from retrieval_index.errors import ArgumentError
-from retrieval_index.vectors.library import load_faiss, openmp_threads
-from retrieval_index.vectors.rows import check_rows
+from retrieval_index.errors import ArgumentError, check_positive
+from retrieval_index.vectors.rows import check_rows, load_faiss, openmp_threads
 from retrieval_index.vectors.searcher import VectorSearcher
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from tiny import make_tiny_trunk
 from kzoo.adapters import parse_adapter
 from kzoo.adapters.acting.composition import PerRow
 from kzoo.adapters.acting.injection import Sites
-from kzoo.adapters.methods.lokr import factorize
+from kzoo.adapters.methods.lycoris import factorize
 from kzoo.adapters.methods.oft import nearest_divisor
 from kzoo.errors import AdapterError
 

@@ -79,7 +79,7 @@ def test_help_of_index_lists_what_the_library_knows(kzoo):
 def test_native_chatter_is_dropped_and_real_messages_are_not(tmp_path):
     script = (
         "import os, sys\n"
-        "from kzoo.cli.quiet import no_chatter\n"
+        "from kzoo.cli.failures import no_chatter\n"
         "with no_chatter():\n"
         "    os.write(2, b'I0000 00:00 port.cc:153] oneDNN\\n')\n"
         "    os.write(2, b'E0000 00:00 cuda_platform.cc:52] failed call to cuInit\\n')\n"

@@ -9,7 +9,7 @@ import pytest
 from index_toys import documents, write_corpus, write_judgements
 
 import retrieval_index
-from kzoo.cli.index.hits import QueryWords, window
+from kzoo.cli.index.search import QueryWords, window
 from kzoo.cli.main import main
 
 

@@ -144,7 +144,7 @@ def test_index_info(kzoo, index):
 
 
 def test_the_corpus_of_the_interpreter_has_a_name(kzoo, tmp_path, monkeypatch):
-    from kzoo.cli.index.corpus import find_corpus
+    from kzoo.cli.index.parameters import find_corpus
 
     monkeypatch.chdir(tmp_path)
     assert {"_id", "text"} <= set(next(iter(find_corpus(["python-docs"]))))

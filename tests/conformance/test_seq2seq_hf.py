@@ -8,7 +8,7 @@ from test_families_hf import CASES, make_folder
 from tiny import make_model
 
 from kzoo.backbones.loading import load_pretrained
-from kzoo.models.seq2seq import Seq2SeqGenerator
+from kzoo.models.generator import Seq2SeqGenerator
 from tests.models.letters import letter_tokenizer
 
 torch = pytest.importorskip("torch")

@@ -12,7 +12,7 @@ import pytest
 
 from kzoo import datasets
 from kzoo.datasets.python_docs import chapters
-from kzoo.datasets.python_docs.document import RawDoc
+from kzoo.datasets.python_docs.collect import RawDoc
 
 
 @pytest.fixture(scope="module")

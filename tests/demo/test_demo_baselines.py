@@ -9,8 +9,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from kzoo.demo import baselines
 from kzoo.demo.baselines import Baseline
-from kzoo.demo.data import load_data
-from kzoo.demo.speed import texts_per_second
+from kzoo.demo.questions import load_data
+from kzoo.demo.training import texts_per_second
 
 
 def test_majority_by_hand():

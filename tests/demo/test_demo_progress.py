@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kzoo.demo.clock import Clock, clock_time
-from kzoo.demo.progress import TrainingProgress
-from kzoo.demo.quiet import quiet_stderr
+from kzoo.cli.progress import TrainingProgress
+from kzoo.demo.console import Clock, clock_time
+from kzoo.demo.needs import quiet_stderr
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -6,8 +6,7 @@ import pytest
 from distillation_toys import CLASSES, FEATURES, cross_entropy, data, dense
 
 from kzoo.distillation import Distiller, HiddenMSE, SoftTargetKL
-from kzoo.distillation.features import single
-from kzoo.distillation.find_layer import find_layer
+from kzoo.distillation.features import find_layer, single
 from kzoo.trunk.capture import Spot, watched
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retrieval_index.vectors.choice import _KINDS, _spell, choose_index
+from retrieval_index.vectors.choice import _KINDS, _spell, bytes_per_vector, choose_index
 from retrieval_index.vectors.family import parse_factory
-from retrieval_index.vectors.sizing import bytes_per_vector
 
 DIMENSION = 384
 MANY = 1_000_000

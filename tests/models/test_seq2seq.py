@@ -11,7 +11,7 @@ from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.families import family_named
 from kzoo.backbones.loading import Pretrained
 from kzoo.errors import InputError, WeightsError
-from kzoo.models.seq2seq import Seq2SeqGenerator
+from kzoo.models.generator import Seq2SeqGenerator
 from kzoo.reads.language import seq2seq_rows
 from tests.families import make_tiny_backbone
 from tests.models.letters import letter_id, letter_tokenizer

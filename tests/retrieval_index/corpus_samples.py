@@ -3,8 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+from retrieval_index.corpus.document import ProblemLog
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -9,8 +9,7 @@ from index_helpers import numbered
 
 from retrieval_index import ArgumentError, Chunker, Document
 from retrieval_index.chunking.chunker import methods
-from retrieval_index.chunking.clusters import is_border
-from retrieval_index.chunking.units import word_spans
+from retrieval_index.chunking.units import is_border, word_spans
 
 METHODS = ["tokens", "sentences", "paragraphs", "headings", "characters", "none"]
 PIECES = [

@@ -8,9 +8,8 @@ import warnings
 import pytest
 
 from retrieval_index import CorpusError, Document, RetrievalIndexWarning, build
-from retrieval_index.corpus.document import derived_id
+from retrieval_index.corpus.document import MAX_EXAMPLES, ProblemLog, derived_id
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import MAX_EXAMPLES, ProblemLog
 
 
 def read(corpus, strict=False):

@@ -20,7 +20,8 @@ from retrieval_index import (
     RetrievalIndexError,
     build,
 )
-from retrieval_index.storage.manifest import _checksum, read_manifest
+from retrieval_index.storage.durable import checksum
+from retrieval_index.storage.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def edit_manifest(out, change, sign=True):
     change(data)
     if sign:
         body = {k: v for k, v in data.items() if k not in ("format", "format_version", "checksum")}
-        data["checksum"] = _checksum(body)
+        data["checksum"] = checksum(body)
     path.write_text(json.dumps(data))
 
 
@@ -178,7 +179,7 @@ def change_segment(key, value):
         (change_file("path", "segments/s000001/chunks.i32"), "'vectors' must be segments/s000001"),
     ],
 )
-def test_nonsense_with_a_right_checksum(out, change, message):
+def test_nonsense_with_a_rightchecksum(out, change, message):
     edit_manifest(out, change)
     with pytest.raises(CorruptIndexError, match=message):
         retrieval_index.open(out)

@@ -28,7 +28,7 @@ from retrieval_index import (
     RetrievalIndexWarning,
     distributed,
 )
-from retrieval_index.distributed.places import Place
+from retrieval_index.distributed.plan import Place
 from retrieval_index.storage.workspace import exclusive
 
 SMALL = {"shard_size": 8, "batch_size": 4}

@@ -13,7 +13,7 @@ from retrieval_index import (
     distributed,
 )
 from retrieval_index.distributed.lists import filled_file, record_file, trained_file
-from retrieval_index.distributed.places import Place
+from retrieval_index.distributed.plan import Place
 from retrieval_index.storage.workspace import exclusive
 
 COUNT = 400

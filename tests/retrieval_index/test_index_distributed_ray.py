@@ -14,7 +14,7 @@ import retrieval_index
 from retrieval_index import ArgumentError, RetrievalIndexError, distributed
 from retrieval_index.distributed import on_ray
 from retrieval_index.distributed.lists import train
-from retrieval_index.distributed.places import Place
+from retrieval_index.distributed.plan import Place
 from retrieval_index.distributed.ray_cluster import PartWorker, connected
 from retrieval_index.errors import WorkerLostError
 

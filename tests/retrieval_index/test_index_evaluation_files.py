@@ -8,9 +8,8 @@ import pytest
 
 from retrieval_index.errors import EvaluationError
 from retrieval_index.evaluation import files
+from retrieval_index.evaluation.files import read_qrels, read_queries
 from retrieval_index.evaluation.metrics import ranked
-from retrieval_index.evaluation.qrels import read_qrels
-from retrieval_index.evaluation.queries import read_queries
 from retrieval_index.evaluation.runs import read_run, write_run
 
 

@@ -6,8 +6,7 @@ import random
 import pytest
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.evaluation.metric_names import Metric, parse_metric, parse_metrics
-from retrieval_index.evaluation.metrics import ndcg, ranked
+from retrieval_index.evaluation.metrics import Metric, ndcg, parse_metric, parse_metrics, ranked
 
 # our name, the request to pytrec_eval, its name in the answer
 NAMES = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.evaluation.significance import find_test, holm, randomization_test, t_test
+from retrieval_index.evaluation.comparison import find_test, holm, randomization_test, t_test
 
 
 def differences(seed, count, shift):

@@ -5,8 +5,7 @@ import random
 import pytest
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.evaluation.metric_names import parse_metric
-from retrieval_index.evaluation.metrics import ranked
+from retrieval_index.evaluation.metrics import parse_metric, ranked
 from retrieval_index.fusion import METHODS, ReciprocalRank, fuse_runs
 from retrieval_index.fusion_weights import tune_weights
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from retrieval_index.searching.hits import search_documents
+from retrieval_index.searching.passage import search_documents
 
 
 def searcher(rankings):

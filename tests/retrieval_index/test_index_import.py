@@ -60,6 +60,34 @@ def test_every_public_name_resolves(name):
 
 
 def test_names_agree():
-    assert set(retrieval_index.__all__) == set(retrieval_index._WHERE) <= set(dir(retrieval_index))
+    assert set(retrieval_index.__all__) <= set(dir(retrieval_index))
     with pytest.raises(AttributeError, match="nonsense"):
         _ = retrieval_index.nonsense
+
+
+def test_a_lazy_package(tmp_path, monkeypatch):
+    package = tmp_path / "late"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "from retrieval_index.lazy import lazy\n"
+        "if TYPE_CHECKING:\n"
+        "    from late import deep\n"
+        "    from late.part import first, second as other\n"
+        "    from late.part import absent\n"
+        "OWN = 3\n"
+        "__getattr__, __dir__, __all__ = lazy(__name__, 'OWN')\n"
+    )
+    (package / "part.py").write_text("first, second = 1, 2\n")
+    (package / "deep" / "__init__.py").write_text("inside = 4\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import late
+
+    assert late.__all__ == ["OWN", "absent", "deep", "first", "other"]
+    assert set(late.__all__) <= set(dir(late)) and "TYPE_CHECKING" not in dir(late)
+    assert "late.part" not in sys.modules and "late.deep" not in sys.modules
+    assert (late.first, late.other, late.OWN) == (1, 2, 3) and "late.deep" not in sys.modules
+    assert late.deep.inside == 4
+    for name in ("second", "absent", "nothing"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(late, name)

@@ -10,8 +10,7 @@ import pytest
 from retrieval_index.errors import CorruptIndexError, NewerFormatError, RetrievalIndexError
 from retrieval_index.lexical.analyzer import Analyzer
 from retrieval_index.lexical.block import DATA, INDICES, INDPTR, LENGTHS, VOCABULARY
-from retrieval_index.lexical.reader import LexicalSegment
-from retrieval_index.lexical.search import search_lexical
+from retrieval_index.lexical.search import LexicalSegment, search_lexical
 from retrieval_index.lexical.writer import SETTINGS, LexicalWriter
 
 pytest.importorskip("bm25s")

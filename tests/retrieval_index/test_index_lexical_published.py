@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from retrieval_index.lexical.analyzer import Analyzer
-from retrieval_index.lexical.reader import LexicalSegment
-from retrieval_index.lexical.search import search_lexical
+from retrieval_index.lexical.search import LexicalSegment, search_lexical
 from retrieval_index.lexical.writer import LexicalWriter
 
 pytest.importorskip("bm25s")

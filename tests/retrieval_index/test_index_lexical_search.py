@@ -11,8 +11,7 @@ import pytest
 from retrieval_index.errors import ArgumentError, ClosedIndexError
 from retrieval_index.lexical import writer as writer_module
 from retrieval_index.lexical.analyzer import Analyzer
-from retrieval_index.lexical.reader import LexicalSegment
-from retrieval_index.lexical.search import search_lexical
+from retrieval_index.lexical.search import LexicalSegment, search_lexical
 from retrieval_index.lexical.writer import LexicalWriter
 
 bm25s = pytest.importorskip("bm25s")

@@ -10,9 +10,9 @@ from corpus_samples import put, read, samples
 from retrieval_index.corpus import lines as lines_module
 from retrieval_index.corpus.byte_source import open_bytes
 from retrieval_index.corpus.decoding import Decoding
+from retrieval_index.corpus.document import ProblemLog
 from retrieval_index.corpus.lines import raw_lines
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.errors import CorpusError
 
 # --- bytes and lines ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from corpus_samples import put, read, samples
 
 from retrieval_index.corpus.document import Document
 from retrieval_index.corpus.formats import readable, readable_kinds
-from retrieval_index.corpus.limits import MAX_ARRAY_VALUES
+from retrieval_index.corpus.lines import MAX_ARRAY_VALUES
 from retrieval_index.corpus.opening import open_corpus
 from retrieval_index.errors import ArgumentError, CorpusError
 

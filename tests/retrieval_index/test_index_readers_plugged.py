@@ -166,7 +166,7 @@ def test_a_reader_of_json_lines_imports_no_other_package(tmp_path):
     code = f"""
         import sys
         from retrieval_index.corpus.opening import open_corpus
-        from retrieval_index.corpus.problem_log import ProblemLog
+        from retrieval_index.corpus.document import ProblemLog
         assert list(open_corpus({str(corpus)!r}).read(ProblemLog()))
         print([m for m in ("pypdf", "pyarrow", "zstandard", "numpy", "keras") if m in sys.modules])
     """

@@ -7,9 +7,8 @@ import tracemalloc
 import pytest
 from corpus_samples import put, read, samples
 
-from retrieval_index.corpus.document import Document
+from retrieval_index.corpus.document import Document, ProblemLog
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.errors import CorpusError
 
 RECORDS = samples.RECORDS

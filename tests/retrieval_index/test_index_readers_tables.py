@@ -3,9 +3,8 @@
 import pytest
 from corpus_samples import put, read, samples
 
-from retrieval_index.corpus.document import Document, derived_id
+from retrieval_index.corpus.document import Document, ProblemLog, derived_id
 from retrieval_index.corpus.opening import open_corpus
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.corpus.readers import parquet as parquet_reader
 from retrieval_index.errors import CorpusError
 

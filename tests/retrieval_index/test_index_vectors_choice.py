@@ -6,9 +6,8 @@ import pytest
 from vectors_samples import DIMENSION, KINDS, build_index, clustered
 
 from retrieval_index.errors import ArgumentError
-from retrieval_index.vectors.choice import choose_index
+from retrieval_index.vectors.choice import bytes_per_vector, centroids, choose_index, training_size
 from retrieval_index.vectors.family import parse_factory
-from retrieval_index.vectors.sizing import bytes_per_vector, centroids, training_size
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from vectors_samples import clustered
 
 from retrieval_index.errors import ArgumentError, CorruptIndexError
-from retrieval_index.vectors.raw import RawWriter, read_raw, write_raw
+from retrieval_index.vectors.reading import RawWriter, read_raw, write_raw
 from retrieval_index.vectors.rows import block_rows, in_blocks
 
 

@@ -7,7 +7,7 @@ import pytest
 from vectors_samples import COUNT, build_index, clustered, nearest, recall_of
 
 from retrieval_index.errors import ArgumentError, RetrievalIndexError
-from retrieval_index.vectors.plot import plot_tuning
+from retrieval_index.maintenance.tuning import plot_tuning
 from retrieval_index.vectors.tuning import tune
 
 ROWS = clustered(COUNT)

@@ -7,8 +7,7 @@ import numpy as np
 
 from retrieval_index.vectors.choice import choose_index
 from retrieval_index.vectors.filling import write_vectors
-from retrieval_index.vectors.raw import read_raw, write_raw
-from retrieval_index.vectors.reading import read_vectors
+from retrieval_index.vectors.reading import read_raw, read_vectors, write_raw
 from retrieval_index.vectors.searcher import VectorSearcher
 
 # Threads of FAISS wait for each other by spinning: ten times slower where cores are shared.

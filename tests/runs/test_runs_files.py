@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from kzoo.runs import RunError, metrics_log, open_run
-from kzoo.runs.best_epoch import BestEpoch
 from kzoo.runs.folder import RunFolder
 from kzoo.runs.reader import trained_facts, trained_file
+from kzoo.runs.recording import BestEpoch
 
 
 def test_best_epoch_and_patience():

@@ -11,9 +11,9 @@ import kzoo
 from kzoo import runs
 from kzoo.datasets import Card, Dataset, Split
 from kzoo.errors import InputError, RecipeError
-from kzoo.runs.best_epoch import BestEpoch
 from kzoo.runs.goals import GOALS, goal_of_kind
 from kzoo.runs.reader import trained_facts
+from kzoo.runs.recording import BestEpoch
 
 SCORES = {"food": 0.0, "money": 5.5, "sport": 9.0}
 

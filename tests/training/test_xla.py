@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kzoo.training.xla import resolve_jit
+from kzoo.training.optimizer import resolve_jit
 
 
 def test_auto_is_off_on_cpu(tiny_classifier):

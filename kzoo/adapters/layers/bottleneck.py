@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.base import AdapterLayer, Function
-from kzoo.adapters.layers.functions import FUNCTIONS, add_gate, dense, gate, like
+from kzoo.adapters.layers.base import FUNCTIONS, AdapterLayer, Function, add_gate, dense, gate, like
 from kzoo.adapters.methods.bottleneck import BottleneckConfig
 from kzoo.backbones.places import Place
+from kzoo.errors import AdapterError
 from kzoo.seeds import derive_seed
 
 EPSILON = 1e-5  # of the new norms; torch's default, with which AdapterHub's files were trained
@@ -186,3 +187,38 @@ def _initializers(kind: str, hidden: int, seed: int) -> tuple[Any, Any]:
     normal = keras.initializers.RandomNormal
     down = normal(stddev=0.02, seed=seed)
     return down, normal(stddev=0.02, seed=other) if kind == "bert" else "zeros"
+
+
+class Tap(AdapterLayer):
+    """Changes nothing and has no variables: hands a sublayer's input to an adapter further on.
+
+    Both stand in the same block, so that the tensor is used in the call that made it.
+    """
+
+    row_wise = True
+
+    def __init__(self, config: Any, place: Place, building: Building) -> None:
+        super().__init__(config, place, building.name)
+        self.memory = _Memory()
+
+    def apply(self, inner: Function, x: Any) -> Any:
+        """inner(x)."""
+        self.memory.value = x
+        return inner(x)
+
+    def take(self) -> Any:
+        """The input of the last call, once.
+
+        Raises:
+            AdapterError: The sublayer has not run.
+        """
+        value, self.memory.value = self.memory.value, None
+        if value is None:
+            raise AdapterError(
+                f"`{self.config.method}` needs the input of {self.place.key}, which did not run."
+            )
+        return value
+
+
+class _Memory(threading.local):  # one for each thread of tf.distribute or of a server
+    value: Any = None

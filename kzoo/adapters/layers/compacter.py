@@ -10,8 +10,8 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
+from kzoo.adapters.layers.base import like
 from kzoo.adapters.layers.bottleneck import BottleneckLayer
-from kzoo.adapters.layers.functions import like
 from kzoo.adapters.methods.compacter import CompacterConfig
 from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed

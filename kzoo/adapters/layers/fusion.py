@@ -8,8 +8,7 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.base import AdapterLayer, Function
-from kzoo.adapters.layers.functions import dense, like
+from kzoo.adapters.layers.base import AdapterLayer, Function, dense, like
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError

@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.base import AdapterLayer, Function
+from kzoo.adapters.layers.base import AdapterLayer, Function, add_gate, gate
 from kzoo.adapters.layers.calls import bind
-from kzoo.adapters.layers.functions import add_gate, gate
 from kzoo.adapters.layers.lora import LoraLayer
 from kzoo.adapters.layers.prefix import PrefixLayer
 from kzoo.adapters.methods.gated import GatedLoraConfig, GatedPrefixConfig

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.base import AdapterLayer, Function
-from kzoo.adapters.layers.delta import numbers
-from kzoo.adapters.layers.projection import Projection
+from kzoo.adapters.layers.delta import Projection, numbers
 from kzoo.adapters.methods.ia3 import Ia3Config
 from kzoo.backbones.places import Place
 

@@ -7,8 +7,7 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.base import AdapterLayer, Function
-from kzoo.adapters.layers.functions import FUNCTIONS, dense
+from kzoo.adapters.layers.base import FUNCTIONS, AdapterLayer, Function, dense
 from kzoo.adapters.methods.invertible import InvertibleConfig
 from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed

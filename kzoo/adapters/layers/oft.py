@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.base import AdapterLayer, Function
-from kzoo.adapters.layers.delta import KeepMask, numbers
-from kzoo.adapters.layers.projection import Projection
+from kzoo.adapters.layers.delta import KeepMask, Projection, numbers
 from kzoo.adapters.methods.oft import OftConfig
 from kzoo.backbones.places import Place
 

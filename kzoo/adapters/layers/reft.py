@@ -8,8 +8,7 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.base import AdapterLayer, Function
-from kzoo.adapters.layers.functions import FUNCTIONS
+from kzoo.adapters.layers.base import FUNCTIONS, AdapterLayer, Function
 from kzoo.adapters.methods.reft import ReftConfig
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError

@@ -261,6 +261,6 @@ class BottleneckConfig(AdapterConfig):
             return super().make_layer(place, building)
         if self.invertible is not None and place.site == "embeddings_norm":
             return self.invertible.make_layer(place, building)
-        from kzoo.adapters.layers.tap import Tap
+        from kzoo.adapters.layers.bottleneck import Tap
 
         return Tap(self, place, building)

@@ -94,7 +94,7 @@ class GatedPrefixConfig(PrefixConfig):
     def layer_at(self, place: Place) -> str:
         """Something that remembers the attention's input, at the projections."""
         if place.site in ("value", "query"):
-            return "kzoo.adapters.layers.tap:Tap"
+            return "kzoo.adapters.layers.bottleneck:Tap"
         return super().layer_at(place)
 
     def count_at(self, place: Place) -> int:

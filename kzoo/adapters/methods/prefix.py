@@ -63,7 +63,7 @@ class PrefixConfig(AdapterConfig):
     def layer_at(self, place: Place) -> str:
         """Another layer at the position embedding."""
         if place.site == POSITIONS:
-            return "kzoo.adapters.layers.positions:ShiftedPositions"
+            return "kzoo.adapters.layers.calls:ShiftedPositions"
         return self.layer
 
     def make_shared(self, places: Sequence[Place], name: str, seed: int) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from kzoo.adapters.config import AdapterConfig, register_method
 from kzoo.backbones.places import Place
@@ -99,7 +100,7 @@ class PromptConfig(VirtualTokensConfig):
     def layer_at(self, place: Place) -> str:
         """The layers at positions and norm, where there are any."""
         if place.site == "position_embedding":
-            return "kzoo.adapters.layers.positions:SkippedPositions"
+            return "kzoo.adapters.layers.calls:SkippedPositions"
         if place.site == "embeddings_norm":
             return "kzoo.adapters.layers.prompt:InsertedPrompt"
         if self.insertion == "embeddings":
@@ -109,3 +110,87 @@ class PromptConfig(VirtualTokensConfig):
     def count_at(self, place: Place) -> int:
         """P H."""
         return self.num_virtual_tokens * place.size_out if self.owns_rows(place) else 0
+
+
+@register_method("ptuning")
+class PTuningConfig(VirtualTokensConfig):
+    """A prompt that a small network makes of an embedding E (P, H).
+
+    `mlp`: three dense layers H -> b -> b -> H with ReLU between them. `lstm`: a bidirectional LSTM
+    of width b along the P tokens, then 2b -> 2b -> H with ReLU. The network is kept on saving, so
+    that training can be resumed; for other libraries the prompt it makes is written out.
+
+    Args:
+        num_virtual_tokens: P.
+        position: See `VirtualTokensConfig`.
+        encoder: `mlp` or `lstm`.
+        bottleneck: b. Default: H.
+        lstm_layers: Layers of the LSTM.
+    """
+
+    layer = "kzoo.adapters.layers.prompt:PTuningLayer"
+
+    encoder: Literal["mlp", "lstm"] = "mlp"
+    bottleneck: PositiveInt | None = None
+    lstm_layers: PositiveInt = 2
+
+    def dense_widths(self, width: int) -> tuple[int, ...]:
+        """Widths of the dense layers, input and output included, for rows of H numbers."""
+        b = self.bottleneck or width
+        return (width, b, b, width) if self.encoder == "mlp" else (2 * b, 2 * b, width)
+
+    def lstm_inputs(self, width: int) -> tuple[int, ...]:
+        """Widths of what comes into each layer of the LSTM."""
+        if self.encoder == "mlp":
+            return ()
+        b = self.bottleneck or width
+        return (width, *[2 * b] * (self.lstm_layers - 1))
+
+    def count_at(self, place: Place) -> int:
+        """P H, the dense layers, and two directions of four gates with two biases each."""
+        width = place.size_out
+        b = self.bottleneck or width
+        widths = self.dense_widths(width)
+        dense = sum((m + 1) * n for m, n in pairwise(widths))
+        lstm = sum(2 * 4 * b * (m + b + 2) for m in self.lstm_inputs(width))
+        return self.num_virtual_tokens * width + dense + lstm
+
+
+@register_method("mpt")
+class MultitaskPromptConfig(VirtualTokensConfig):
+    """A prompt that tasks share, times a low-rank matrix of each: P_t = P * (C_t R_t), by element.
+
+    Every task owns its own virtual ids, so that rows of one batch may belong to different tasks
+    (`VirtualTokenLayer.virtual_tokens(task)` with `TextProcessor.tokenize`); the model writes the
+    ids of `task` where nothing else is said. C_t R_t starts near 1, so that all tasks start with
+    the shared prompt.
+
+    Args:
+        num_virtual_tokens: P.
+        position: See `VirtualTokensConfig`.
+        num_tasks: T.
+        num_ranks: r, columns of C_t and rows of R_t.
+        task: The task that inputs belong to.
+    """
+
+    layer = "kzoo.adapters.layers.prompt:MultitaskPromptLayer"
+
+    num_tasks: PositiveInt = 1
+    num_ranks: PositiveInt = 1
+    task: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _task_exists(self) -> MultitaskPromptConfig:
+        if self.task >= self.num_tasks:
+            raise ValueError(f"`task` must be less than `num_tasks`, {self.num_tasks}")
+        return self
+
+    @property
+    def virtual_ids(self) -> int:
+        """P for each task."""
+        return self.num_virtual_tokens * self.num_tasks
+
+    def count_at(self, place: Place) -> int:
+        """P H + T r (P + H)."""
+        tokens, width = self.num_virtual_tokens, place.size_out
+        return tokens * width + self.num_tasks * self.num_ranks * (tokens + width)

@@ -1,4 +1,7 @@
-"""Unions: several methods that act together under one name (He et al. 2022, arXiv:2110.04366)."""
+"""Unions: several methods that act together under one name (He et al. 2022, arXiv:2110.04366).
+
+Published ones: MAM (of the same paper) and UniPELT (Mao et al. 2022, arXiv:2110.07577).
+"""
 
 from __future__ import annotations
 
@@ -66,3 +69,18 @@ class UnionConfig(AdapterConfig):
     def make_layer(self, place: Place, building: Building) -> Any:
         """Not asked: each method makes its own layers."""
         raise NotImplementedError
+
+
+# Mix-and-match, arXiv:2110.04366: a prefix in the attention, a scaled adapter beside the
+# feed-forward part.
+MAM = ("prefix[num_virtual_tokens=30,projection=true,bottleneck=800]", "par_bn")
+
+# arXiv:2110.07577: a prefix, a bottleneck and a LoRA, each with a gate.
+UNIPELT = (
+    "gated_prefix[num_virtual_tokens=10,projection=true]",
+    "seq_bn[use_gating=true]",
+    "gated_lora[r=8]",
+)
+
+register_method("mam", configs=MAM)(UnionConfig)
+register_method("unipelt", configs=UNIPELT)(UnionConfig)

@@ -8,12 +8,18 @@ import typer
 
 from kzoo.cli.index.build import build, finish
 from kzoo.cli.index.change import add, compact, delete, merge, update
-from kzoo.cli.index.evaluate import evaluate
+from kzoo.cli.index.evaluate import evaluate, tune
 from kzoo.cli.index.help_text import CommandWithKinds, GroupInSections
-from kzoo.cli.index.look import export, show_info, verify
+from kzoo.cli.index.look import (
+    drop_snapshot,
+    export,
+    restore,
+    show_info,
+    snapshot,
+    snapshots,
+    verify,
+)
 from kzoo.cli.index.search import search
-from kzoo.cli.index.snapshots import drop_snapshot, restore, snapshot, snapshots
-from kzoo.cli.index.tune import tune
 
 index = typer.Typer(
     cls=GroupInSections,

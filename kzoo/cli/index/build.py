@@ -85,7 +85,7 @@ def build(
     if no_lexical and (language, k1, b) != (None, None, None):
         raise typer.BadParameter("--no-lexical excludes --language, --k1 and --b")
     _check_parts(shard_id, shard_num, workers, address, overwrite)
-    from kzoo.cli.index.corpus import find_corpus, parse_fields
+    from kzoo.cli.index.parameters import find_corpus, parse_fields
 
     options = i.given(
         fields=parse_fields(fields),

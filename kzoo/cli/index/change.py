@@ -64,8 +64,8 @@ def _extend(
     **options: Any,
 ) -> None:
     import retrieval_index
-    from kzoo.cli.index.corpus import find_corpus, parse_fields
     from kzoo.cli.index.facts import account
+    from kzoo.cli.index.parameters import find_corpus, parse_fields
 
     with i.going_on("the index is as it was; the same command continues"):
         report = getattr(retrieval_index, how)(
@@ -100,7 +100,7 @@ def delete(
 ) -> None:
     """Delete documents: by ids, or all that fit a filter. In a terminal it asks first."""
     import retrieval_index
-    from kzoo.cli.index.where import parse_where
+    from kzoo.cli.index.parameters import parse_where
 
     wanted = [*(ids or ()), *_ids_in(ids_from)] if ids or ids_from else None
     condition = parse_where(where)

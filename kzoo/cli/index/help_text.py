@@ -84,7 +84,7 @@ def ways_to_search() -> Rows:
 
 def metrics() -> Rows:
     """Metrics, and those that are computed by default."""
-    from retrieval_index.evaluation.metric_names import DEFAULT_METRICS
+    from retrieval_index.evaluation.metrics import DEFAULT_METRICS
 
     spelled = "nDCG@K, RR@K, AP, R@K, P@K, Success@K, or as trec_eval writes them"
     return [("--metrics", spelled), ("default", ", ".join(DEFAULT_METRICS))]

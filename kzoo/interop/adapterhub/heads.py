@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kzoo.adapters.config import AdapterConfig, parse_adapter
-from kzoo.adapters.methods.full import FullConfig
+from kzoo.adapters.methods.copies import FullConfig
 from kzoo.errors import AdapterError
 from kzoo.interop.adapterhub.tensors import hub_names
 from kzoo.interop.files import InteropWarning, Tensors, read_json, read_tensors

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from kzoo.training.settings import Training
 from kzoo.zoo.recipe import SECTIONS
-from kzoo.zoo.sections.section import Section
+from kzoo.zoo.sections import Section
 
 
 @SECTIONS.register("fit")

@@ -10,7 +10,7 @@ from kzoo.adapters.acting.composition import Block, Fuse, parse_composition
 from kzoo.adapters.config import parse_adapter
 from kzoo.errors import AdapterError
 from kzoo.zoo.recipe import SECTIONS
-from kzoo.zoo.sections.section import Section
+from kzoo.zoo.sections import Section
 
 
 @SECTIONS.register("named")

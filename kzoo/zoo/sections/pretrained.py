@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 
 from kzoo.errors import RecipeError
 from kzoo.zoo.recipe import SECTIONS
-from kzoo.zoo.sections.section import Section
+from kzoo.zoo.sections import Section
 
 
 @SECTIONS.register("pretrained")

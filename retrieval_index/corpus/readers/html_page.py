@@ -9,7 +9,7 @@ from pathlib import Path
 
 from retrieval_index.corpus.byte_source import open_bytes, read_at_most
 from retrieval_index.corpus.decoding import Decoding, text_codec
-from retrieval_index.corpus.limits import MAX_ENTRY_BYTES
+from retrieval_index.corpus.lines import MAX_ENTRY_BYTES
 from retrieval_index.corpus.reader import Extract, Reader, UnusableFileError
 
 # The HTML standard looks for the declaration in the first 1024 bytes; many pages are less tidy.

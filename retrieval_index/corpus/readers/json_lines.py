@@ -12,11 +12,9 @@ from typing import Any
 
 from retrieval_index.corpus.byte_source import READ_ERRORS, open_bytes, unreadable
 from retrieval_index.corpus.decoding import Decoding, UndecodableError
-from retrieval_index.corpus.document import Entry
+from retrieval_index.corpus.document import Entry, ProblemLog
 from retrieval_index.corpus.fields import ColumnWatch
-from retrieval_index.corpus.limits import MAX_ENTRY_BYTES, shown_bytes
-from retrieval_index.corpus.lines import RawLine, raw_lines
-from retrieval_index.corpus.problem_log import ProblemLog
+from retrieval_index.corpus.lines import MAX_ENTRY_BYTES, RawLine, raw_lines, shown_bytes
 from retrieval_index.corpus.reader import Reader, ReadOptions
 from retrieval_index.corpus.records import to_document
 from retrieval_index.errors import CorpusError

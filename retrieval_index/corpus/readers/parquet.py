@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from retrieval_index.corpus.byte_source import READ_ERRORS, needed, open_seekable, unreadable
-from retrieval_index.corpus.document import Entry
+from retrieval_index.corpus.document import Entry, ProblemLog
 from retrieval_index.corpus.fields import shown_columns
-from retrieval_index.corpus.problem_log import ProblemLog
 from retrieval_index.corpus.reader import Reader, ReadOptions
 from retrieval_index.corpus.records import to_document, without_nan
 from retrieval_index.errors import CorpusError, RetrievalIndexError

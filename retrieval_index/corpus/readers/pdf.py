@@ -11,7 +11,7 @@ from typing import Any
 
 from retrieval_index.corpus.byte_source import needed, open_seekable
 from retrieval_index.corpus.decoding import Decoding
-from retrieval_index.corpus.limits import (
+from retrieval_index.corpus.lines import (
     MAX_ENTRY_BYTES,
     MAX_PDF_BYTES,
     MAX_PDF_PAGES,

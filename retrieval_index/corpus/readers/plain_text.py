@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retrieval_index.corpus.byte_source import open_bytes, read_at_most
 from retrieval_index.corpus.decoding import Decoding
-from retrieval_index.corpus.limits import MAX_ENTRY_BYTES
+from retrieval_index.corpus.lines import MAX_ENTRY_BYTES
 from retrieval_index.corpus.reader import Extract, Reader
 
 MARKDOWN_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+([^\n]+)$", re.MULTILINE)

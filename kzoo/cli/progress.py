@@ -1,13 +1,18 @@
-"""Training progress that fits into any terminal, and one line an epoch in a log file."""
+"""What is seen of a training: a bar in a terminal, and one line per epoch everywhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kzoo.cli.console import console as terminal
+from kzoo.cli.console import say
+from kzoo.runs.metrics_log import SCORES
 
 # In the order in which they are shown; the rest of the logs is for the history.
 _SHOWN = {
@@ -15,6 +20,9 @@ _SHOWN = {
     "accuracy": ("accuracy", "{:.1%}"),
     "val_accuracy": ("validation", "{:.1%}"),
 }
+
+
+_ALL = (*SCORES, *(f"val_{name}" for name in SCORES))
 
 
 class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
@@ -58,17 +66,17 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Replaces the bar by a line."""
         self._stop()
+        which = f"{self._what} {epoch + 1}/{self.params.get('epochs', '?')}"
+        self.tell(which, logs or {}, time.perf_counter() - self._began)
+
+    def tell(self, which: str, logs: Mapping[str, Any], seconds: float) -> None:
+        """Prints the line of an epoch."""
         shown = [
             f"{title} {form.format(float(logs[key]))}"
             for key, (title, form) in _SHOWN.items()
-            if key in (logs or {})
+            if key in logs
         ]
-        seconds = time.perf_counter() - self._began
-        self._console.print(
-            f"{self._what} {epoch + 1}/{self.params.get('epochs', '?')}: "
-            f"{', '.join(shown)}, {seconds:.0f} s",
-            highlight=False,
-        )
+        self._console.print(f"{which}: {', '.join(shown)}, {seconds:.0f} s", highlight=False)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Takes the bar away."""
@@ -78,3 +86,15 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class EpochLines(TrainingProgress):
+    """The same on standard error, with all scores that the commands know."""
+
+    def __init__(self) -> None:
+        super().__init__(terminal(stderr=True), "epoch")
+
+    def tell(self, which: str, logs: Mapping[str, Any], seconds: float) -> None:
+        """Prints the line of an epoch."""
+        values = "  ".join(f"{key} {float(logs[key]):.4f}" for key in _ALL if key in logs)
+        say(f"{which}  {values}  {seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""AdaLoRA (Zhang et al. 2023, arXiv:2303.10512)."""
+"""AdaLoRA (Zhang et al. 2023, arXiv:2303.10512) and VeRA (Kopiczko et al. 2024, 2310.11454)."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class AdaloraConfig(TargetedConfig):
         orth_reg_weight: Weight of the penalty.
     """
 
-    layer = "kzoo.adapters.layers.adalora:AdaloraLayer"
-    shared_layer = "kzoo.adapters.layers.adalora:PlaceCount"
+    layer = "kzoo.adapters.layers.lora_variants:AdaloraLayer"
+    shared_layer = "kzoo.adapters.layers.lora_variants:PlaceCount"
 
     init_r: PositiveInt = 12
     target_r: PositiveInt = 8
@@ -72,3 +72,30 @@ class AdaloraConfig(TargetedConfig):
     def count_at(self, place: Place) -> int:
         """Init_r (in + out + 1)."""
         return self.init_r * (place.size_in + place.size_out + 1)
+
+
+@register_method("vera")
+class VeraConfig(TargetedConfig):
+    """Trained vectors around random matrices that all places share: W' = W + b * (B (d * A)).
+
+    Equation 2. A and B are frozen and as wide as the widest target needs; narrower ones use their
+    first rows and columns. b starts at zero, so that an untrained adapter is an exact identity. The
+    random matrices are saved with the adapter, as numbers that another library can use.
+
+    Args:
+        targets: Sites, names or keys of projections; or `all-linear`.
+        r: Rank of the shared matrices; larger than LoRA's, as it costs little.
+        d_initial: Initial value of d.
+        dropout: Share of inputs of A dropped in training.
+    """
+
+    layer = "kzoo.adapters.layers.lora_variants:VeraLayer"
+    shared_layer = "kzoo.adapters.layers.lora_variants:VeraProjections"
+
+    r: PositiveInt = 256
+    d_initial: float = 0.1
+    dropout: Rate = 0.0
+
+    def count_at(self, place: Place) -> int:
+        """One number for each rank and one for each output."""
+        return self.r + place.size_out
