@@ -17,9 +17,7 @@ from kzoo.heads.answers import BARE, Answer, answered, answered_by_row, owners, 
 from kzoo.heads.pooling import pool
 from kzoo.keras_internals import every_layer, operations_before, unlocked, untrack
 from kzoo.reads.images import ImageInput
-from kzoo.reads.read import Targets
 from kzoo.reads.text import TextInput
-from kzoo.reads.windows import Windows
 from kzoo.seeds import derive_seed
 from kzoo.trunk.layer import Trunk
 
@@ -48,9 +46,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     has_variables: ClassVar[bool] = True
     #: Whether the input says what is learned (a language model), and not a column of labels.
     self_labelled: ClassVar[bool] = False
-    #: Whether its labels stand at tokens of a `WindowsRead`, and not at rows.
-    aligned: ClassVar[bool] = False
-    #: One row of what `targets` or `align` gives, and of its weights.
+    #: One row of what `targets` (of `AtTokens` what `align`) gives, and of its weights.
     target_dtype: ClassVar[str] = "int32"
     target_shape: ClassVar[tuple[int | None, ...]] = ()
     weight_shape: ClassVar[tuple[int | None, ...]] = ()
@@ -325,40 +321,6 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     def decode(self, outputs: NDArray[Any]) -> Any:
         """What outputs mean: label names, numbers."""
         return np.asarray(outputs)
-
-    # --- Of heads whose labels stand at tokens ---------------------------------------------------
-
-    def align(self, column: NDArray[Any], windows: Windows) -> Targets:
-        """Labels as the loss takes them, window by window.
-
-        Args:
-            column: Labels of the n texts.
-            windows: The m windows of these.
-
-        Returns:
-            (window numbers, length) -> (labels (windows, *target_shape), float32 weights
-            (windows, *weight_shape)).
-
-        Raises:
-            InputError: A label that does not fit; its row is named.
-        """
-        raise NotImplementedError
-
-    def read_off(self, outputs: NDArray[Any], windows: Windows) -> list[Any]:
-        """What outputs mean in the texts.
-
-        Args:
-            outputs: (m, length, ...), the outputs of the m windows.
-            windows: The windows of n texts.
-
-        Returns:
-            n values.
-        """
-        raise NotImplementedError
-
-    def value_scores(self, column: Sequence[Any], values: Sequence[Any]) -> dict[str, float]:
-        """Scores of what `read_off` gives against the labels of n texts; after `evaluate`."""
-        return {}
 
     def class_weight(self, weights: Mapping[Any, float]) -> dict[int, float]:
         """Weights by label as weights by class id.

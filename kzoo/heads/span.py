@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kzoo.errors import InputError
 from kzoo.heads import HEADS
-from kzoo.heads.head import Head
+from kzoo.heads.at_tokens import AtTokens
 from kzoo.metrics.spans import answer_scores
 from kzoo.reads.read import Rows, Targets
 from kzoo.reads.windows import Windows, WindowsInput
@@ -63,7 +63,7 @@ class SpanAnswer:
 
 @HEADS.register("span")
 @keras.saving.register_keras_serializable(package="kzoo")
-class Span(Head):
+class Span(AtTokens):
     """Spans of contexts; outputs float32 (batch, length, 2), logits of first and last token.
 
     Stands behind a `kzoo.WindowsInput`, whose rows are (question, context) pairs. Labels of a row
@@ -82,7 +82,6 @@ class Span(Head):
     """
 
     kind = "span"
-    aligned = True
     target_shape = (2,)
 
     def __init__(
@@ -92,7 +91,6 @@ class Span(Head):
         null_threshold: float | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs["pooling"] = "none"
         super().__init__(**kwargs)
         if max_answer_tokens < 1 or candidates < 1:
             raise InputError("`max_answer_tokens` and `candidates` must be at least 1.")
@@ -116,9 +114,8 @@ class Span(Head):
             mask: bool (batch, length), for tokens that come without a dict.
             training: Whether dropout is on.
         """
-        if isinstance(x, Mapping):
-            x, mask = x["tokens"], x.get("mask")
-        logits = self.answer(self.head_dropout(x, training=training))
+        logits = self.answered(x, training)
+        mask = x.get("mask") if isinstance(x, Mapping) else mask
         if mask is None:
             return logits
         return ops.where(ops.expand_dims(ops.cast(mask, "bool"), -1), logits, _NEVER)
@@ -237,14 +234,6 @@ class Span(Head):
         """See `Head`."""
         super().accept(facts, owner)
         self.of(owner).facts["null_threshold"] = facts["null_threshold"]
-
-    def decode(self, outputs: NDArray[Any]) -> Any:
-        """Refused: spans stand in texts, which logits do not know.
-
-        Raises:
-            InputError: Always, with what to do.
-        """
-        raise InputError("Logits of tokens know no context. Use model.predict_values(pairs).")
 
     def get_config(self) -> dict[str, Any]:
         """See `Head`."""

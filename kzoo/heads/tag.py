@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kzoo.errors import AdapterError, InputError, did_you_mean
 from kzoo.heads import HEADS
 from kzoo.heads.answers import Answer
+from kzoo.heads.at_tokens import AtTokens
 from kzoo.heads.chain import (
     ChainAccuracy,
     ChainAnswer,
@@ -74,7 +75,7 @@ class Tagged:
 
 @HEADS.register("tag")
 @keras.saving.register_keras_serializable(package="kzoo")
-class Tag(ClassHead):
+class Tag(AtTokens, ClassHead):
     """Tags of words; outputs float32 logits (batch, length, tags).
 
     Stands behind a `kzoo.WordsInput`. The label of a word stands at its first token and no other
@@ -93,7 +94,6 @@ class Tag(ClassHead):
     """
 
     kind = "tag"
-    aligned = True
     target_shape = (None,)
     weight_shape = (None,)
 
@@ -104,7 +104,6 @@ class Tag(ClassHead):
         crf: bool = False,
         **kwargs: Any,
     ) -> None:
-        kwargs["pooling"] = "none"
         super().__init__(labels=labels, **kwargs)
         if scheme not in (None, "iob1", *SCHEMES):
             raise InputError(
@@ -147,13 +146,7 @@ class Tag(ClassHead):
             mask: Not needed: what stands at padding is not learned.
             training: Whether dropout is on.
         """
-        tokens = x["tokens"] if isinstance(x, Mapping) else x
-        if len(tokens.shape) != 3:
-            raise InputError(
-                f"The head `{self.name}` needs token vectors (batch, length, width). "
-                f"Received shape: {tuple(tokens.shape)}"
-            )
-        return self.answer(self.head_dropout(tokens, training=training))
+        return self.answered(x, training)
 
     @property
     def scheme(self) -> str:
@@ -384,22 +377,6 @@ class Tag(ClassHead):
             "entity_recall": score.recall,
             "entity_f1": score.f1,
         }
-
-    def class_weight(self, weights: Mapping[Any, float]) -> dict[int, float]:
-        """Refused: words have no weights of their own.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(f"`class_weight`: rows of the head `{self.name}` have several tags.")
-
-    def decode(self, outputs: NDArray[Any]) -> Any:
-        """Refused: tags stand at words, which logits do not know.
-
-        Raises:
-            InputError: Always, with what to do.
-        """
-        raise InputError("Logits of tokens know no words. Use model.predict_values(texts).")
 
     def get_config(self) -> dict[str, Any]:
         """See `Head`."""

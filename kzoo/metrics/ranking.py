@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from retrieval_index.evaluation.metrics import parse_metrics
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kzoo.errors import InputError
+from kzoo.heads.at_tokens import AtTokens
 from kzoo.heads.head import Head
 from kzoo.keras_internals import history, operations_before
 from kzoo.models.raw_data import Feed
@@ -69,7 +70,7 @@ def aligned_columns(outputs: Sequence[Any]) -> dict[str, str]:
     found = {}
     for tensor in outputs:
         made = history(tensor)
-        if made is None or not isinstance(made[0], Head) or not made[0].aligned:
+        if made is None or not isinstance(made[0], AtTokens):
             continue
         reads = {getattr(operation, "kzoo_read", None) for operation in operations_before(tensor)}
         columns = {read.name for read in reads if isinstance(read, WindowsRead)}

@@ -15,9 +15,10 @@ from kzoo.adapters.acting.composition import PerRow
 from kzoo.adapters.acting.prompts import row_prompts
 from kzoo.adapters.acting.rows import row_ids
 from kzoo.errors import InputError
+from kzoo.heads.at_tokens import AtTokens
 from kzoo.heads.head import Head
 from kzoo.reads import streams
-from kzoo.reads.batches import batches
+from kzoo.reads.batches import batches, one_row_each, ones_for, without_lists
 from kzoo.reads.columns import Table, is_split, read_table
 from kzoo.reads.read import ITSELF, Part, Read
 from kzoo.training.settings import Training
@@ -119,7 +120,7 @@ class RawData:
             return None
         if self._learns_input and is_split(x):
             x = x.inputs  # its class labels are nothing for a language model
-        as_given = {name for name, head in self.heads.items() if head.aligned}
+        as_given = {name for name, head in self.heads.items() if isinstance(head, AtTokens)}
         names = self.output_names_in_order
         return read_table(x, y, sample_weight, self._columns(), names, as_given)
 
@@ -223,9 +224,11 @@ class RawData:
             for part in encode(column, prompts):
                 if part.windows is not None and not predicting:
                     own = {
-                        name: self.heads[name].align(table.labels[name], part.windows)
-                        for name, at in self.aligned.items()
-                        if at == feed.column and name in table.labels
+                        name: head.align(table.labels[name], part.windows)
+                        for name, head in self.heads.items()
+                        if self.aligned.get(name) == feed.column
+                        and isinstance(head, AtTokens)
+                        and name in table.labels
                     }
                     part = replace(part, targets={**part.targets, **own})
                 parts.append(feed.part(part))
@@ -278,14 +281,14 @@ class RawData:
                     own = own_weights[name]
                     own_weights[name] = own * weights.reshape(-1, *[1] * (own.ndim - 1))
         if all(value is None for value in own_weights.values()):
-            return inputs, _without_lists(self.arrange(labels))
+            return inputs, without_lists(self.arrange(labels))
         for name, own in own_weights.items():
             if own is None:
-                own_weights[name] = _ones(labels[name])
+                own_weights[name] = ones_for(labels[name])
         return (
             inputs,
-            _without_lists(self.arrange(labels)),
-            _without_lists(self.arrange(own_weights)),
+            without_lists(self.arrange(labels)),
+            without_lists(self.arrange(own_weights)),
         )
 
     # --- Streams -------------------------------------------------------------------------------
@@ -381,43 +384,6 @@ class RawData:
             if known is trunk and key in by_row and isinstance(active, PerRow):
                 return row_prompts(trunk.sites, active, by_row[key])
         return None
-
-
-def one_row_each(parts: list[Part], rows: int) -> tuple[list[Part], NDArray[np.int64] | None]:
-    """Parts with the same rows, where the texts of one have become windows.
-
-    Returns:
-        The parts, and which row of the table each of theirs is of; None where all are as they were.
-
-    Raises:
-        InputError: Two columns were cut, in different ways.
-    """
-    cut = [part.windows.places.rows for part in parts if part.windows is not None]
-    ways = [own for own in cut if len(own) != rows]
-    if not ways:
-        return parts, None
-    if len(parts) > 1 and len(cut) > 1 and any(not np.array_equal(own, cut[0]) for own in cut):
-        raise InputError(
-            "Two columns are read as windows, and some of their texts are longer than "
-            "`max_tokens`, so that each would be cut in its own way. Make one a kzoo.TextInput."
-        )
-    return [p if p.windows is not None else p.of(cut[0]) for p in parts], cut[0]
-
-
-def _ones(labels: Any) -> Any:
-    """Weights of 1, or their TensorSpec."""
-    if isinstance(labels, tf.TensorSpec):
-        return tf.TensorSpec((None,), tf.float32)
-    return np.ones(len(labels), "float32")
-
-
-def _without_lists(values: Any) -> Any:
-    """Lists as tuples: tf.data takes a list for one tensor."""
-    if isinstance(values, Mapping):
-        return {key: _without_lists(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return tuple(_without_lists(value) for value in values)
-    return values
 
 
 def _labelled(named: set[str], reads: Mapping[str, Read], output: str) -> bool:

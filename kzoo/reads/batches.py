@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kzoo.errors import InputError
 from kzoo.reads.buckets import (
     bucket_for,
     choose_buckets,
@@ -131,3 +132,40 @@ def _buckets(part: Part, few_shapes: bool, most: int) -> tuple[int, ...]:
 
 def _spec(array: NDArray[Any]) -> Any:
     return tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype))
+
+
+def one_row_each(parts: list[Part], rows: int) -> tuple[list[Part], NDArray[np.int64] | None]:
+    """Parts with the same rows, where the texts of one have become windows.
+
+    Returns:
+        The parts, and which row of the table each of theirs is of; None where all are as they were.
+
+    Raises:
+        InputError: Two columns were cut, in different ways.
+    """
+    cut = [part.windows.places.rows for part in parts if part.windows is not None]
+    ways = [own for own in cut if len(own) != rows]
+    if not ways:
+        return parts, None
+    if len(parts) > 1 and len(cut) > 1 and any(not np.array_equal(own, cut[0]) for own in cut):
+        raise InputError(
+            "Two columns are read as windows, and some of their texts are longer than "
+            "`max_tokens`, so that each would be cut in its own way. Make one a kzoo.TextInput."
+        )
+    return [p if p.windows is not None else p.of(cut[0]) for p in parts], cut[0]
+
+
+def ones_for(labels: Any) -> Any:
+    """Weights of 1, or their TensorSpec."""
+    if isinstance(labels, tf.TensorSpec):
+        return tf.TensorSpec((None,), tf.float32)
+    return np.ones(len(labels), "float32")
+
+
+def without_lists(values: Any) -> Any:
+    """Lists as tuples: tf.data takes a list for one tensor."""
+    if isinstance(values, Mapping):
+        return {key: without_lists(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return tuple(without_lists(value) for value in values)
+    return values

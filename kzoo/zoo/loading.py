@@ -57,6 +57,7 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
 
 def build_model(recipe: Recipe) -> Any:
     """Builds the model of a recipe, weights loaded and adapters injected."""
+    from kzoo.heads.at_tokens import AtTokens
     from kzoo.models.model import Model
 
     sections = recipe.every_head
@@ -69,7 +70,7 @@ def build_model(recipe: Recipe) -> Any:
         cls = getattr(importlib.import_module(module), name)
     cls.check_trunk(trunk)
     # A head whose labels stand at tokens says how texts are read; others take them so too.
-    leading = max(heads.values(), key=lambda head: head.aligned or head.self_labelled)
+    leading = max(heads.values(), key=lambda h: h.self_labelled or isinstance(h, AtTokens))
     inputs = leading.make_input(trunk)
     states = trunk(inputs)
     outputs = {name: head(states) for name, head in heads.items()}
