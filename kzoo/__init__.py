@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from kzoo.models.generator import Seq2SeqGenerator, TextGenerator
     from kzoo.models.model import Model
     from kzoo.reads.arrays import ArrayInput
+    from kzoo.reads.choices import ChoicesInput
     from kzoo.reads.images import ImageInput
     from kzoo.reads.text import TextInput
     from kzoo.reads.windows import WindowsInput, WordsInput
+    from kzoo.retrieval.reranker import Reranker
     from kzoo.retrieval.text_encoder import TextEncoder
     from kzoo.trunk.layer import Trunk
     from kzoo.zoo.catalogue import info

@@ -11,6 +11,7 @@ from kzoo.registry import Registry
 from retrieval_index.lazy import lazy
 
 if TYPE_CHECKING:
+    from kzoo.heads.choose import Choose
     from kzoo.heads.classify import Classify
     from kzoo.heads.crf import CRF
     from kzoo.heads.embed import Embed
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kzoo.heads.lm import CausalLM, Seq2SeqLM
     from kzoo.heads.multilabel import MultiLabel
     from kzoo.heads.ordinal import Ordinal
+    from kzoo.heads.rank import Rank
     from kzoo.heads.regress import Regress
     from kzoo.heads.span import Span
     from kzoo.heads.tag import Tag

@@ -92,7 +92,9 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
 
     def _check_pooling(self, x: Any, trunks: Sequence[Trunk]) -> None:
         self.pooling = self.pooling or "mean"
-        if self.pooling == "pooler" and not (isinstance(x, Mapping) and "pooled" in x):
+        every = x if isinstance(x, (list, tuple)) else [x]
+        pooled = all(isinstance(one, Mapping) and "pooled" in one for one in every)
+        if self.pooling == "pooler" and not pooled:
             whose = f"the weights of {trunks[0].origin} have" if trunks else "the input has"
             raise WeightsError(f"`pooling` 'pooler': {whose} no pooler. Use 'cls' or 'mean'.")
 
@@ -275,6 +277,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
                 f"The saved head stands on {facts['pooling']} pooling, this model's on "
                 f"{self.pooling}. Load with `with_head=False`."
             )
+        self.of(owner)  # the file's values are put there
 
     # --- Labels, losses, meaning ---------------------------------------------------------------
 
@@ -301,6 +304,17 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
             InputError: A label that does not fit; its row is named.
         """
         return np.asarray(column, self.target_dtype)
+
+    def check_candidates(self, targets: NDArray[Any], counts: NDArray[np.int64]) -> None:
+        """Refuses labels that do not fit the candidates of their rows.
+
+        Args:
+            targets: What `targets` gave.
+            counts: int (n,), how many candidates each row has.
+
+        Raises:
+            InputError: A label that does not fit; its row is named.
+        """
 
     def default_loss(self) -> Any:
         """The default loss, as Keras' `compile` takes it."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kzoo.metrics.entities import entity_scores  # not `entities`: the module has that name
     from kzoo.metrics.keras_label_sets import LabelRankingPrecision, LabelSetF1
     from kzoo.metrics.keras_macro_f1 import MacroF1
+    from kzoo.metrics.keras_ranking import NDCG, ReciprocalRank
     from kzoo.metrics.keras_ratings import QuadraticKappa, RatingAccuracy, RatingError
     from kzoo.metrics.ranking import ranking_scores
     from kzoo.metrics.spans import answer_f1, answer_scores, normalize_answer

@@ -183,7 +183,7 @@ class RawData:
     ) -> tuple[Any, NDArray[np.int64], list[Part]]:
         by_row = self._row_inputs(adapter_names, table.rows)
         parts = self._encode(table, by_row, predicting)
-        labels = {} if predicting else self._targets(table)
+        labels = {} if predicting else self._targets(table, parts)
         weights = None if table.weights is None else table.weights.astype("float32")
         parts, rows = one_row_each(parts, table.rows)
         if rows is not None:
@@ -238,8 +238,9 @@ class RawData:
     def _learns_input(self) -> bool:
         return any(head.self_labelled for head in self.heads.values())
 
-    def _targets(self, table: Table) -> dict[str, NDArray[Any]]:
+    def _targets(self, table: Table, parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
         found: dict[str, NDArray[Any]] = {}
+        counts = [part.candidates for part in parts if part.candidates is not None]
         for name in self.output_names_in_order:
             head = self.heads.get(name)
             if head is not None and (head.self_labelled or name in self.aligned):
@@ -250,6 +251,8 @@ class RawData:
                 continue
             column = table.labels[name]
             found[name] = column if head is None else head.targets(column, table.names)
+            if head is not None and len(counts) == 1:
+                head.check_candidates(found[name], counts[0])
         return found
 
     def _learned_specs(self, names: Any) -> dict[str, Any]:
@@ -316,8 +319,9 @@ class RawData:
         table = self._table(x, y, sample_weight)
         if table is None:
             raise InputError(f"A batch of `x` holds no columns to read: {type(x).__name__}")
-        parts, rows = one_row_each(self._encode(table, {}), table.rows)
-        labels = self._targets(table)
+        parts = self._encode(table, {})
+        labels = self._targets(table, parts)
+        parts, rows = one_row_each(parts, table.rows)
         weights = None if table.weights is None else table.weights.astype("float32")
         if rows is not None:
             labels = {name: column[rows] for name, column in labels.items()}

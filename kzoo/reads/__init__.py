@@ -13,6 +13,7 @@ from retrieval_index.lazy import lazy
 
 if TYPE_CHECKING:
     from kzoo.reads.arrays import ArrayInput
+    from kzoo.reads.choices import ChoicesInput
     from kzoo.reads.images import ImageInput
     from kzoo.reads.read import Read
     from kzoo.reads.text import TextInput

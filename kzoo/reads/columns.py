@@ -150,6 +150,10 @@ def _inputs(columns: Mapping[str, Any], reads: Mapping[str, Read]) -> dict[str, 
         if name in columns:
             inputs[name] = as_list(columns[name])
             continue
+        several = next((own for own in reads[name].columns if {*own} <= {*columns}), None)
+        if several is not None:
+            inputs[name] = tuple(as_list(columns[own]) for own in several)
+            continue
         # A table of two columns, one of them the label: there is only one to read.
         others = [c for c in columns if c not in _USUAL_LABELS]
         if len(reads) == 1 and len(others) == 1:

@@ -36,6 +36,7 @@ class Part:
         targets: Output name -> (row numbers, length) -> (labels, weights), for the outputs that
             learn something at the tokens of this input; under `ITSELF` what the input says itself.
         windows: Which text each encoded row is of, where one may have become several.
+        candidates: int (n,), how many candidates each row has, where its inputs are several texts.
     """
 
     pad: Callable[[Rows, int], Arrays]
@@ -43,6 +44,7 @@ class Part:
     longest: int = 0
     targets: Mapping[str, Targets] = field(default_factory=dict)
     windows: Windows | None = None
+    candidates: NDArray[np.int64] | None = None
 
     def of(self, rows: Rows) -> Part:
         """The part with a row for each number in `rows`."""
@@ -65,10 +67,12 @@ class Read:
     Attributes:
         kind: Name in the registry.
         trunk: Whose tokenizer, sizes and prompts it uses, or None.
+        columns: Names of several columns of a table, read as a tuple where none has its own name.
     """
 
     kind: ClassVar[str]
     trunk: Any = None
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     def __init__(self, name: str, inputs: Mapping[str, Any]) -> None:
         self.name = name

@@ -51,6 +51,8 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
       block gives (before a final norm), if asked for.
     - `attention_scores`: list of (batch, heads, queries, keys), one a block, if asked for.
 
+    Called on a list of such inputs of one length (`kzoo.ChoicesInput`), it returns a list.
+
     Args:
         source: Name of a zoo backbone (`"minilm-l6"`); a folder in HF's or KerasHub's format; a
             `hf://` or `kaggle://` handle; a KerasHub preset; or a backbone of KerasHub's.
@@ -263,6 +265,16 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """See the class. Inputs that the backbone lacks or does not know are refused by name."""
+        listed = isinstance(inputs, list)
+        plain = [self._plain_inputs(one) for one in (inputs if listed else [inputs])]
+        outputs = super().__call__(plain if listed else plain[0], *args, **kwargs)
+        for one in outputs if listed else [outputs]:
+            if "pooled" in one and isinstance(one["pooled"], keras.KerasTensor):
+                one["pooled"].kzoo_pooled = self.name  # whoever takes it in a graph can be found
+        return outputs
+
+    def _plain_inputs(self, inputs: Any) -> dict[str, Any]:
+        """The inputs by the backbone's own names."""
         names = self.family.inputs
         if len(names) == 1 and not isinstance(inputs, Mapping):
             inputs = {names[0]: inputs}
@@ -277,19 +289,19 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
             raise InputError(f"The trunk's inputs lack {missing}. Received: {sorted(inputs)}")
         if unknown := [name for name in plain if name not in (*names, ROW_INPUT)]:
             raise InputError(f"The trunk does not know the inputs {unknown}. Known: {list(names)}")
-        outputs = super().__call__(plain, *args, **kwargs)
-        if "pooled" in outputs and isinstance(outputs["pooled"], keras.KerasTensor):
-            outputs["pooled"].kzoo_pooled = self.name  # whoever takes it in a graph can be found
-        return outputs
+        return plain
 
-    def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> dict[str, Any]:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """See the class.
 
         Args:
-            inputs: The backbone's inputs by name; with `kzoo.PerRow` active also `adapter_ids`,
-                int32 (rows,): number of the child, -1 for no adapter (`kzoo.Model` passes it).
+            inputs: The backbone's inputs by name, or a list of these; with `kzoo.PerRow` active
+                also `adapter_ids`, int32 (rows,): number of the child, -1 for no adapter
+                (`kzoo.Model` passes it).
             training: Whether dropout is on.
         """
+        if isinstance(inputs, list):
+            return self._each(inputs, training)
         self.holders.note()
         inputs = dict(inputs)
         ids = inputs.pop(ROW_INPUT, None)
@@ -303,6 +315,22 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
         with self.sites.ids.during(ids), self.observed.during() as seen:
             outputs = self.backbone(inputs, training=training)
         return {**self._named(outputs, inputs), **seen.results()}
+
+    def _each(self, inputs: list[Any], training: bool | None) -> list[Any]:
+        """Runs several inputs of one length as one long batch: the graph is not larger for it."""
+        composition = self.adapters.composition
+        if isinstance(composition, Block) and composition.counts_rows():
+            return [self.call(one, training) for one in inputs]
+        whole = {key: ops.concatenate([one[key] for one in inputs]) for key in inputs[0]}
+        ids = self.sites.ids.value
+        if ids is not None:
+            whole.setdefault(ROW_INPUT, ops.tile(ids, (len(inputs),)))
+        outputs = self.call(whole, training)
+        parts = [ops.split(part, len(inputs)) for part in keras.tree.flatten(outputs)]
+        return [
+            keras.tree.pack_sequence_as(outputs, [part[i] for part in parts])
+            for i in range(len(inputs))
+        ]
 
     def _named(self, outputs: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(outputs, dict):

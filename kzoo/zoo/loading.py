@@ -15,6 +15,7 @@ from kzoo.zoo.sections import HeadSection
 # Ready-made models of one head, with methods of their own; everything else is a kzoo.Model.
 _MODELS = {
     "classify": "kzoo.models.classifier:TextClassifier",
+    "rank": "kzoo.retrieval.reranker:Reranker",
     "embed": "kzoo.retrieval.text_encoder:TextEncoder",
     "causal_lm": "kzoo.models.generator:TextGenerator",
     "seq2seq_lm": "kzoo.models.generator:Seq2SeqGenerator",
@@ -32,8 +33,8 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
             weights), `learning_rate`, `epochs`, `pooling`. Not for saved models.
 
     Returns:
-        A `kzoo.Model`, ready to `fit`: a `TextClassifier`, `TextEncoder`, `TextGenerator` or
-        `Seq2SeqGenerator` where the recipe ends in such a head.
+        A `kzoo.Model`, ready to `fit`: a `TextClassifier`, `TextEncoder`, `Reranker`,
+        `TextGenerator` or `Seq2SeqGenerator` where the recipe ends in such a head.
 
     Raises:
         RecipeError: Unknown name or key; the nearest one is suggested.
@@ -58,6 +59,7 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
 def build_model(recipe: Recipe) -> Any:
     """Builds the model of a recipe, weights loaded and adapters injected."""
     from kzoo.heads.at_tokens import AtTokens
+    from kzoo.heads.candidates import CandidateHead
     from kzoo.models.model import Model
 
     sections = recipe.every_head
@@ -71,6 +73,11 @@ def build_model(recipe: Recipe) -> Any:
     cls.check_trunk(trunk)
     # A head whose labels stand at tokens says how texts are read; others take them so too.
     leading = max(heads.values(), key=lambda h: h.self_labelled or isinstance(h, AtTokens))
+    if len({isinstance(head, CandidateHead) for head in heads.values()}) > 1:
+        raise RecipeError(
+            f"recipe `{recipe.name}` is not valid: heads of candidates (rank, choose) stand beside "
+            "others. Build the model with kzoo.Model."
+        )
     inputs = leading.make_input(trunk)
     states = trunk(inputs)
     outputs = {name: head(states) for name, head in heads.items()}

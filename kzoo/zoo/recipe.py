@@ -35,6 +35,8 @@ _TASKS = {
     "regress": "regression",
     "tag": "tagging",
     "span": "question answering",
+    "rank": "ranking",
+    "choose": "multiple choice",
     "embed": "embedding",
     "causal_lm": "generation",
     "seq2seq_lm": "text2text",
@@ -42,6 +44,7 @@ _TASKS = {
 _HEAD_KEYS = (
     *("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets"),
     *("loss", "gamma", "beta", "label_smoothing", "scheme", "crf"),
+    *("k", "margin", "relevant"),
 )
 #: Plain keys of overrides, and where they lead.
 SHORTCUTS = {

@@ -66,7 +66,12 @@ def test_cards_of_what_is_not_installed_have_the_published_counts(name, total):
 
 @pytest.mark.parametrize(
     ("name", "task", "outputs"),
-    [("bert-regression", "regression", 1), ("bert-ordinal", "rating", 2)],
+    [
+        ("bert-regression", "regression", 1),
+        ("bert-ordinal", "rating", 2),
+        ("bert-ranker", "ranking", 1),
+        ("bert-choice", "multiple choice", 1),
+    ],
 )
 def test_entries_for_numbers_and_ratings(name, task, outputs, minilm_folder):
     """The card counts without the head; ratings have an output less than there are."""

@@ -68,6 +68,11 @@ class Block(BaseModel):
             else:
                 yield child
 
+    def counts_rows(self) -> bool:
+        """Whether it tells the rows of a batch by their number: a `BatchSplit` is in the tree."""
+        inside = any(isinstance(child, Block) and child.counts_rows() for child in self.children)
+        return isinstance(self, BatchSplit) or inside
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data, from which `parse_composition` makes the same block."""
         children = [c.to_dict() if isinstance(c, Block) else c for c in self.children]
