@@ -97,7 +97,7 @@ class _SoftTarget(SampleLoss):
         super().validate_model_compatibility(teacher, student)
         for role, model in (("teacher", teacher), ("student", student)):
             for head in getattr(model, "heads", {}).values():
-                if head.kind in ("multilabel", "ordinal", "regress"):
+                if head.kind in ("multilabel", "ordinal", "regress", "contrast", "similarity"):
                     raise DistillationError(
                         f"`{role}`: the head {head.name!r} is of kind {head.kind}, and "
                         f"{type(self).__name__} compares distributions over classes. Pass "

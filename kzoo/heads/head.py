@@ -48,6 +48,8 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     has_variables: ClassVar[bool] = True
     #: Whether the input says what is learned (a language model), and not a column of labels.
     self_labelled: ClassVar[bool] = False
+    #: Whether rows have labels, and do not say by themselves what is learned (rows of vectors).
+    labelled: ClassVar[bool] = True
     #: Whether its labels stand at tokens of a `WindowsRead`, and not at rows.
     aligned: ClassVar[bool] = False
     #: One row of what `targets` or `align` gives, and of its weights.
@@ -103,6 +105,11 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     def make_input(self, trunk: Trunk) -> Any:
         """The symbolic input for a trunk that this head stands on alone."""
         return ImageInput(trunk) if trunk.family.kind == "vision" else TextInput(trunk)
+
+    def on_trunk(self, trunk: Trunk) -> tuple[Any, Any]:
+        """The symbolic inputs of a model of a trunk and this head, and what it is called on."""
+        inputs = self.make_input(trunk)
+        return inputs, trunk(inputs)
 
     def build(self, input_shape: Any) -> None:
         """Makes the output layers."""
@@ -254,7 +261,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
 
     def note_fit(self) -> None:
         """Called when `fit` begins: the output layers that answer now are trained."""
-        for answer in self.acting():
+        for answer in self.acting() if self.has_variables else ():
             answer.facts["fitted"] = True
 
     def saved_facts(self, answer: Answer) -> dict[str, Any]:

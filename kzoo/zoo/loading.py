@@ -15,7 +15,7 @@ from kzoo.zoo.sections import HeadSection
 # Ready-made models of one head, with methods of their own; everything else is a kzoo.Model.
 _MODELS = {
     "classify": "kzoo.models.classifier:TextClassifier",
-    "embed": "kzoo.retrieval.text_encoder:TextEncoder",
+    **dict.fromkeys(("embed", "contrast", "similarity"), "kzoo.retrieval.text_encoder:TextEncoder"),
     "causal_lm": "kzoo.models.generator:TextGenerator",
     "seq2seq_lm": "kzoo.models.generator:Seq2SeqGenerator",
 }
@@ -70,8 +70,7 @@ def build_model(recipe: Recipe) -> Any:
     cls.check_trunk(trunk)
     # A head whose labels stand at tokens says how texts are read; others take them so too.
     leading = max(heads.values(), key=lambda head: head.aligned or head.self_labelled)
-    inputs = leading.make_input(trunk)
-    states = trunk(inputs)
+    inputs, states = leading.on_trunk(trunk)
     outputs = {name: head(states) for name, head in heads.items()}
     model = cls(
         inputs,

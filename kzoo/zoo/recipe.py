@@ -35,13 +35,14 @@ _TASKS = {
     "regress": "regression",
     "tag": "tagging",
     "span": "question answering",
-    "embed": "embedding",
+    **dict.fromkeys(("embed", "contrast", "similarity"), "embedding"),
     "causal_lm": "generation",
     "seq2seq_lm": "text2text",
 }
 _HEAD_KEYS = (
     *("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets"),
     *("loss", "gamma", "beta", "label_smoothing", "scheme", "crf"),
+    *("columns", "scale", "symmetric", "margin", "distance", "sizes", "highest"),
 )
 #: Plain keys of overrides, and where they lead.
 SHORTCUTS = {
