@@ -155,6 +155,15 @@ def compiled_loss(model: Any) -> Any:
     return model._compile_loss
 
 
+def loss_of_step(model: Any, x: Any, y: Any, y_pred: Any, weights: Any, rows: Any) -> Any:
+    """The loss of a training step as Keras' own step computes it, noted for the progress bar."""
+    from keras.src.losses.loss import unscale_loss_for_distribution
+
+    loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weights, training=True)
+    model._loss_tracker.update_state(unscale_loss_for_distribution(loss), sample_weight=rows)
+    return loss
+
+
 def additional_loss(model: Any, loss: Any) -> Any:
     """A regularisation loss as Keras adds it, one part for each replica."""
     return model._aggregate_additional_loss(loss)

@@ -39,8 +39,8 @@ def predict(
     strict: p.Strict = False,
     as_json: p.Json = False,
 ) -> None:
-    """Predict labels, ratings, numbers or entities of texts, answers, or how texts go on."""
-    from kzoo.runs.goals import CLASSES, LabelSets, Texts
+    """Predict labels, numbers, entities or vectors of texts, answers, or how texts go on."""
+    from kzoo.runs.goals import CLASSES, LabelSets, Texts, Vectors
     from kzoo.runs.reader import goal_of_model, load_trained, trained_file
 
     path = trained_file(model)
@@ -49,7 +49,7 @@ def predict(
     loaded = load_trained(path)
     goal = goal_of_model(loaded)
     _check(goal is not CLASSES and top is not None, "--top", "a classifier", loaded)
-    writes = isinstance(goal, Texts)
+    writes = isinstance(goal, Texts) and not isinstance(goal, Vectors)
     _check(not writes and max_new_tokens is not None, "--max-new-tokens", "a generator", loaded)
     if goal is CLASSES:
         answers = _answers(loaded, rows, top or 1)
@@ -57,6 +57,8 @@ def predict(
         answers = _completions(loaded, rows, max_new_tokens or 50)
     elif isinstance(goal, LabelSets):
         answers = _label_sets(loaded, rows)
+    elif isinstance(goal, Vectors):
+        answers = _vectors(loaded, rows)
     else:
         answers = _values(loaded, rows)
     if as_json:
@@ -80,6 +82,16 @@ def _completions(model: Any, rows: list[Any], most: int) -> list[dict[str, Any]]
         )
     found = model.generate(rows, max_new_tokens=most)
     return [{"text": row, "completion": text} for row, text in zip(rows, found, strict=True)]
+
+
+def _vectors(model: Any, rows: list[Any]) -> list[dict[str, Any]]:
+    if not isinstance(rows[0], str):
+        raise typer.BadParameter(
+            "pairs of texts were read, and a vector is of one text: name its column with "
+            "--text-column"
+        )
+    found = zip(rows, model.encode(rows), strict=True)
+    return [{"text": row, "vector": vector.tolist()} for row, vector in found]
 
 
 def _label_sets(model: Any, rows: list[Any]) -> list[dict[str, Any]]:
@@ -117,7 +129,9 @@ def _show_plain(answers: list[dict[str, Any]], key: str) -> None:
     rows = console.table(key, "text", right=("value",))
     for answer in answers:
         value = answer[key]
-        if isinstance(value, list):
+        if key == "vector":
+            value = " ".join(f"{number:.3f}" for number in value[:4]) + f" ... ({len(value)})"
+        elif isinstance(value, list):
             said = [v if isinstance(v, str) else f"{v['text']} ({v['label']})" for v in value]
             value = ", ".join(said) or "-"
         shown = f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())

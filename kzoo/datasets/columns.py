@@ -26,6 +26,7 @@ _PAIRS = (
     ("text_a", "text_b"),
     ("text", "text_pair"),
     ("premise", "hypothesis"),
+    ("anchor", "positive"),
     ("question1", "question2"),
     ("question", "sentence"),
     ("question", "passage"),

@@ -98,7 +98,8 @@ class _SoftTarget(SampleLoss):
         for role, model in (("teacher", teacher), ("student", student)):
             for head in getattr(model, "heads", {}).values():
                 alone = head.kind == "rank" and head.units == 1  # a softmax over one score
-                if alone or head.kind in ("multilabel", "ordinal", "regress"):
+                others = ("multilabel", "ordinal", "regress", "contrast", "similarity")
+                if alone or head.kind in others:
                     raise DistillationError(
                         f"`{role}`: the head {head.name!r} is of kind {head.kind}, and "
                         f"{type(self).__name__} compares distributions over classes. Pass "

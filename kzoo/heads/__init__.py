@@ -13,6 +13,7 @@ from retrieval_index.lazy import lazy
 if TYPE_CHECKING:
     from kzoo.heads.choose import Choose
     from kzoo.heads.classify import Classify
+    from kzoo.heads.contrast import Contrast
     from kzoo.heads.crf import CRF
     from kzoo.heads.embed import Embed
     from kzoo.heads.head import Head
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kzoo.heads.ordinal import Ordinal
     from kzoo.heads.rank import Rank
     from kzoo.heads.regress import Regress
+    from kzoo.heads.similarity import Similarity
     from kzoo.heads.span import Span
     from kzoo.heads.tag import Tag
 

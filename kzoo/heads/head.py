@@ -46,6 +46,8 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     has_variables: ClassVar[bool] = True
     #: Whether the input says what is learned (a language model), and not a column of labels.
     self_labelled: ClassVar[bool] = False
+    #: Whether rows have labels, and do not say by themselves what is learned (rows of vectors).
+    labelled: ClassVar[bool] = True
     #: One row of what `targets` (of `AtTokens` what `align`) gives, and of its weights.
     target_dtype: ClassVar[str] = "int32"
     target_shape: ClassVar[tuple[int | None, ...]] = ()
@@ -101,6 +103,11 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     def make_input(self, trunk: Trunk) -> Any:
         """The symbolic input for a trunk that this head stands on alone."""
         return ImageInput(trunk) if trunk.family.kind == "vision" else TextInput(trunk)
+
+    def on_trunk(self, trunk: Trunk) -> tuple[Any, Any]:
+        """The symbolic inputs of a model of a trunk and this head, and what it is called on."""
+        inputs = self.make_input(trunk)
+        return inputs, trunk(inputs)
 
     def build(self, input_shape: Any) -> None:
         """Makes the output layers."""
@@ -252,7 +259,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
 
     def note_fit(self) -> None:
         """Called when `fit` begins: the output layers that answer now are trained."""
-        for answer in self.acting():
+        for answer in self.acting() if self.has_variables else ():
             answer.facts["fitted"] = True
 
     def saved_facts(self, answer: Answer) -> dict[str, Any]:

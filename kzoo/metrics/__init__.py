@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kzoo.metrics.keras_macro_f1 import MacroF1
     from kzoo.metrics.keras_ranking import NDCG, ReciprocalRank
     from kzoo.metrics.keras_ratings import QuadraticKappa, RatingAccuracy, RatingError
+    from kzoo.metrics.pairs import pair_scores, reciprocal_rank
     from kzoo.metrics.ranking import ranking_scores
     from kzoo.metrics.spans import answer_f1, answer_scores, normalize_answer
     from kzoo.metrics.thresholds import best_thresholds

@@ -25,6 +25,7 @@ from kzoo.keras_internals import (
     renew_functions,
     tensors_taken,
 )
+from kzoo.models.chunked import chunked_step
 from kzoo.models.graph import (
     aligned_columns,
     feeds_of_inputs,
@@ -146,9 +147,8 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         if not isinstance(head, Head):
             options = {"kind": cls.head_kind, "seed": trunk.seed, "name": "head", **(head or {})}
             ending = HEADS.get(options.pop("kind"))(**options)
-        inputs = ending.make_input(trunk)
-        outputs = ending(trunk(inputs))
-        return cls(inputs, outputs, name, training=training, seed=trunk.seed, recipe=recipe)
+        inputs, states = ending.on_trunk(trunk)
+        return cls(inputs, ending(states), name, training=training, seed=trunk.seed, recipe=recipe)
 
     @classmethod
     def check_trunk(cls, trunk: Trunk) -> None:
@@ -308,6 +308,11 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
                         running.enter_context(trunk.sites.ids.during(ids))
             outputs = super().call(inputs, training=training, mask=mask)
         return outputs if parallel is None else by_child(parallel, outputs)
+
+    def train_step(self, data: Any) -> Any:
+        """As in Keras, or chunk by chunk where the settings say so."""
+        size = self.training_settings.chunk_size
+        return super().train_step(data) if size is None else chunked_step(self, data, size)
 
     # --- Changes -----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from kzoo.heads.at_tokens import AtTokens
 from kzoo.heads.head import Head
 from kzoo.reads import streams
 from kzoo.reads.batches import batches, one_row_each, ones_for, without_lists
-from kzoo.reads.columns import Table, is_split, read_table
+from kzoo.reads.columns import USUAL_LABELS, Table, is_split, read_table
 from kzoo.reads.read import ITSELF, Part, Read
 from kzoo.training.settings import Training
 
@@ -118,7 +118,11 @@ class RawData:
     def _table(self, x: Any, y: Any = None, sample_weight: Any = None) -> Table | None:
         if x is None or not self.feeds:
             return None
-        if self._learns_input and is_split(x):
+        if y is not None and not self._takes_labels:
+            raise InputError(
+                "`y`: the model learns from its inputs alone and takes no labels. Leave it out."
+            )
+        if is_split(x) and (self._learns_input or not self._takes_labels):
             x = x.inputs  # its class labels are nothing for a language model
         as_given = {name for name, head in self.heads.items() if isinstance(head, AtTokens)}
         names = self.output_names_in_order
@@ -238,12 +242,21 @@ class RawData:
     def _learns_input(self) -> bool:
         return any(head.self_labelled for head in self.heads.values())
 
+    @property
+    def _takes_labels(self) -> bool:
+        """Whether labels are of any use: for a head that has some, or a loss of the user's."""
+        own = self.heads
+        return any(name not in own or own[name].labelled for name in self.output_names_in_order)
+
     def _targets(self, table: Table, parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
         found: dict[str, NDArray[Any]] = {}
         counts = [part.candidates for part in parts if part.candidates is not None]
         for name in self.output_names_in_order:
             head = self.heads.get(name)
             if head is not None and (head.self_labelled or name in self.aligned):
+                continue
+            if head is not None and not head.labelled:
+                found[name] = np.zeros(table.rows, "float32")  # Keras has no loss without any
                 continue
             if name not in table.labels:
                 if table.labels:
@@ -346,7 +359,8 @@ class RawData:
                 )
             if head is not None and head.self_labelled:
                 continue
-            if not others and not _labelled(named, self._columns(), name):
+            known = bool(others) or _labelled(named, self._columns(), name)
+            if not known and (head is None or head.labelled):
                 continue
             shape = () if head is None else head.target_shape
             dtype = _label_dtype(others, name) if head is None else head.target_dtype
@@ -392,7 +406,7 @@ class RawData:
 
 def _labelled(named: set[str], reads: Mapping[str, Read], output: str) -> bool:
     """Whether an element of a stream has a column of labels beside those that are read."""
-    return output in named or bool(named & {"label", "labels", "target", "y"} - set(reads))
+    return output in named or bool(named & set(USUAL_LABELS) - set(reads))
 
 
 def _label_dtype(others: Sequence[Any], name: str) -> Any:

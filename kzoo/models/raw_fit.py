@@ -14,9 +14,8 @@ from kzoo.heads.labels import named_sets
 from kzoo.models.raw_data import Feed, RawData
 from kzoo.models.raw_values import RawValues
 from kzoo.reads import streams
-from kzoo.reads.columns import Table, as_list, is_split, label_column
+from kzoo.reads.columns import USUAL_LABELS, Table, as_list, is_split, label_column
 from kzoo.reads.orders import first_pass
-from kzoo.reads.read import Read
 from kzoo.training.schedule import WarmupLinearDecay
 
 __all__ = ["Feed", "RawData", "RawFit"]
@@ -89,7 +88,8 @@ class RawFit(RawValues):
                 x, batch_size = self._stream(x, batch_size), None
         elif (table := self._table(x, y, sample_weight)) is not None:
             if validation_split:
-                table, validation_data = hold_out(table, validation_split, self._columns())
+                needed = self._takes_labels and not self._learns_input
+                table, validation_data = hold_out(table, validation_split, needed)
             self._learn(table)
             first = first_pass(self, kwargs.get("initial_epoch", 0))
             self._compile_once()
@@ -105,8 +105,7 @@ class RawFit(RawValues):
         if validation_data is not None:
             validation_data = self._prepare_validation(validation_data)
         for head in self.heads.values():
-            if head.has_variables:
-                head.note_fit()
+            head.note_fit()
         if self._recipe_schedule:
             callbacks = self.with_schedule(callbacks)
         with streams.own_errors():
@@ -132,7 +131,7 @@ class RawFit(RawValues):
     def _learn(self, table: Table) -> None:
         """Lets the heads see the labels of training data."""
         for name, head in self.heads.items():
-            if head.self_labelled:
+            if head.self_labelled or not head.labelled:
                 continue
             if name not in table.labels:
                 what = "`y`" if len(self.output_names_in_order) == 1 else f"`y[{name!r}]`"
@@ -266,13 +265,13 @@ class RawFit(RawValues):
         self._recipe_schedule = schedule
 
 
-def hold_out(table: Table, share: float, reads: Mapping[str, Read]) -> tuple[Table, Any]:
+def hold_out(table: Table, share: float, labelled: bool) -> tuple[Table, Any]:
     """Takes the last rows away for validation.
 
     Args:
         table: Columns with labels.
         share: Share of the rows to hold out.
-        reads: Column name -> read.
+        labelled: Whether labels are needed.
 
     Returns:
         What is left, and (x, y[, weights]) held out.
@@ -280,7 +279,7 @@ def hold_out(table: Table, share: float, reads: Mapping[str, Read]) -> tuple[Tab
     Raises:
         InputError: No labels, or a share that leaves no rows on one side.
     """
-    if not table.labels and not any(read.kind == "language" for read in reads.values()):
+    if labelled and not table.labels:
         raise InputError("`validation_split` needs texts in memory, with labels.")
     cut = table.rows - int(table.rows * share)
     if not 0 < cut < table.rows:
@@ -342,7 +341,7 @@ def stream_labels(x: Any, outputs: Sequence[str], as_given: Collection[str]) -> 
         if not isinstance(named, Mapping):
             raise InputError("`x` as a stream must yield (text, label) for fit.")
         for name in outputs:
-            usual = [name, *("label", "labels", "target", "y")]
+            usual = [name, *USUAL_LABELS]
             own = next((named[key] for key in usual if key in named), None)
             if own is not None:
                 own = np.fromiter(own, object, len(own)) if name in as_given else own

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kzoo.reads.read import Read
 
 # What single-labelled tables call their column.
-_USUAL_LABELS = ("label", "labels", "target", "y")
+USUAL_LABELS = ("label", "labels", "target", "y", "score")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ def read_table(
     """Reads columns and labels in any accepted form; None where x is tensors for Keras.
 
     Args:
-        x: A column; a tuple or list of columns, one a read; a dict, data frame, arrow table or HF
-            dataset with the columns by name; or a split of `kzoo.datasets`.
+        x: A column; a tuple or list of columns, one a read; a list of tuples of texts, a text for
+            each read; a dict, data frame, arrow table or HF dataset with the columns by name; or a
+            split of `kzoo.datasets`.
         y: Labels of the one output; a tuple or list of them, one an output; or a dict by output
             name. Default: columns of x of these names.
         sample_weight: n numbers.
@@ -130,11 +131,17 @@ def _columns(x: Any, reads: Mapping[str, Read]) -> dict[str, Any] | None:
     if len(reads) == 1:
         (name, read), column = next(iter(reads.items())), _light(x)
         return {name: column} if column is not None and read.is_raw(column) else None
+    if isinstance(x, list) and x and all(isinstance(r, tuple) and _texts(r, reads) for r in x):
+        return dict(zip(reads, map(list, zip(*x, strict=True)), strict=True))
     if isinstance(x, (list, tuple)) and len(x) == len(reads):
         columns = {name: _light(column) for (name, _), column in zip(reads.items(), x, strict=True)}
         raw = [reads[name].is_raw(column) for name, column in columns.items()]
         return columns if all(raw) else None
     return None
+
+
+def _texts(row: Sequence[Any], reads: Mapping[str, Read]) -> bool:
+    return len(row) == len(reads) and all(isinstance(text, str) for text in row)
 
 
 def _light(x: Any) -> Any:
@@ -155,7 +162,7 @@ def _inputs(columns: Mapping[str, Any], reads: Mapping[str, Read]) -> dict[str, 
             inputs[name] = tuple(as_list(columns[own]) for own in several)
             continue
         # A table of two columns, one of them the label: there is only one to read.
-        others = [c for c in columns if c not in _USUAL_LABELS]
+        others = [c for c in columns if c not in USUAL_LABELS]
         if len(reads) == 1 and len(others) == 1:
             inputs[name] = as_list(columns[others[0]])
             continue
@@ -171,7 +178,7 @@ def _labels(
 ) -> dict[str, Any]:
     if y is None:
         found = {name: columns[name] for name in outputs if name in columns}
-        usual = [name for name in _USUAL_LABELS if name in columns and name not in reads]
+        usual = [name for name in USUAL_LABELS if name in columns and name not in reads]
         if not found and len(outputs) == 1 and usual:
             found = {outputs[0]: columns[usual[0]]}
         return found

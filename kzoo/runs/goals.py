@@ -242,6 +242,20 @@ class Numbers(Goal):
         return score_numbers(model, split, where)
 
 
+class Similarities(Numbers):
+    """How alike two texts are, by the cosine of their vectors."""
+
+    kinds = ("similarity",)
+    classes = ("Similarity",)
+    what = "similarities"
+
+    def check(self, dataset: Dataset) -> Dataset:
+        """See `Goal`."""
+        for name, split in dataset.splits.items():
+            _check_pairs(split, f"`{name}` of {dataset.name!r}", "two texts are compared")
+        return super().check(dataset)
+
+
 class Tags(Goal):
     """A tag a word."""
 
@@ -317,6 +331,7 @@ class Targets(Texts):
     kinds = ("seq2seq_lm",)
     classes = ("Seq2SeqLM",)
     what = "texts for texts"
+    needs: ClassVar[str] = "an encoder-decoder learns a target for each source"
 
     def check(self, dataset: Dataset) -> Dataset:
         """See `Goal`."""
@@ -326,18 +341,30 @@ class Targets(Texts):
 
     def check_pairs(self, split: Split, where: str) -> Split:
         """See `Texts`."""
-        if split.text_pairs is None:
-            raise InputError(
-                f"{where} has single texts, but an encoder-decoder learns a target for each "
-                "source. Name the two columns: `text_column` and `pair_column`."
-            )
+        _check_pairs(split, where, self.needs)
         return split
+
+
+class Vectors(Targets):
+    """Vectors, from pairs of texts that belong together."""
+
+    kinds = ("contrast",)
+    classes = ("Contrast",)
+    what = "vectors"
+    metrics: ClassVar[Mapping[str, Direction]] = {"val_mrr": "max", "val_loss": "min"}
+    needs = "vectors are learned from two texts that belong together"
+
+    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
+        """See `Goal`."""
+        from kzoo.runs.scores import score_vectors
+
+        return score_vectors(model, self.check_pairs(split, where), where)
 
 
 CLASSES = Classes()
 GOALS: tuple[Goal, ...] = (
     *(CLASSES, LabelSets(), Ratings(), Numbers(), Tags(), Answers()),
-    *(Texts(), Targets()),
+    *(Similarities(), Vectors(), Texts(), Targets()),
 )
 METRICS = tuple(dict.fromkeys(name for goal in GOALS for name in goal.metrics))
 
@@ -360,17 +387,32 @@ def goal_of(recipe: Recipe) -> Goal:
             f"here has one column of labels. In Python: kzoo.load({recipe.name!r}).fit(texts, "
             "{head: labels, ...})."
         )
-    kind = next(iter(heads.values())).kind
+    head = next(iter(heads.values()))
+    kind, triplets = head.kind, head.options.get("loss") == "triplet"
+    if kind == "contrast" and (triplets or len(head.options.get("columns") or (1, 2)) != 2):
+        raise RecipeError(
+            f"recipe `{recipe.name}` learns from rows of one text or of three and more, and a "
+            f"dataset here has two. In Python: kzoo.load({recipe.name!r}).fit(rows)."
+        )
     goal = goal_of_kind(kind)
     if goal is None:
         makes = "makes embeddings" if kind == "embed" else f"ends in a head of kind `{kind}`"
         known = ", ".join(kind for goal in GOALS for kind in goal.kinds)
         raise RecipeError(
             f"recipe `{recipe.name}` {makes} and has no labels to learn from a dataset; the heads "
-            f"that are trained here are {known}. In Python: model = kzoo.load({recipe.name!r}); "
-            "model.compile(loss=...); model.fit(texts, targets)."
+            f"that are trained here are {known} (pairs of texts: `minilm-trained`). In Python: "
+            f"model = kzoo.load({recipe.name!r}); model.compile(loss=...); "
+            "model.fit(texts, targets)."
         )
     return goal
+
+
+def _check_pairs(split: Split, where: str, needs: str) -> None:
+    if split.text_pairs is None:
+        raise InputError(
+            f"{where} has single texts, but {needs}. Name the two columns: `text_column` and "
+            "`pair_column`."
+        )
 
 
 def _kind_of_labels(dataset: Dataset) -> str:

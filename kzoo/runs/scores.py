@@ -251,6 +251,27 @@ def score_annotated(model: Any, split: Split, where: str = "the dataset") -> Pla
     return PlainScores(len(split), {name: float(value) for name, value in found.items()})
 
 
+def score_vectors(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
+    """Scores a model that ends in `kzoo.heads.Contrast`.
+
+    Args:
+        model: Trained.
+        split: Pairs of texts that belong together.
+        where: What the rows are, for errors.
+
+    Returns:
+        What `evaluate` gives: loss and batch_accuracy, which depend on the model's batch size, and
+        mrr, the mean reciprocal rank of each second text among all of them.
+
+    Raises:
+        InputError: No rows.
+    """
+    if len(split) == 0:
+        raise InputError(f"{where} has no rows to score.")
+    found = model.evaluate(split.inputs, verbose=0, return_dict=True)
+    return PlainScores(len(split), {name: float(value) for name, value in found.items()})
+
+
 def score_texts(model: Any, split: Split, where: str = "the dataset") -> PlainScores:
     """Scores a model that predicts the next token.
 

@@ -19,6 +19,8 @@ class Training(BaseModel):
         warmup: Share of the steps in which the rate rises; it falls linearly to 0 afterwards.
         weight_decay: Decoupled (AdamW); none on biases, norms.
         clip_norm: Largest global norm of the gradient.
+        chunk_size: Rows of a batch whose activations are held at a time. The step is that of the
+            whole batch (see `kzoo.models.chunked`), for half as much again in time. Default: all.
         uncertainty: Of several outputs: learn the weights of their losses (Kendall et al. 2018).
     """
 
@@ -30,4 +32,5 @@ class Training(BaseModel):
     warmup: Fraction = 0.06
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: PositiveFloat = 1.0
+    chunk_size: PositiveInt | None = None
     uncertainty: bool = False

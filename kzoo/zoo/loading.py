@@ -16,7 +16,7 @@ from kzoo.zoo.sections import HeadSection
 _MODELS = {
     "classify": "kzoo.models.classifier:TextClassifier",
     "rank": "kzoo.retrieval.reranker:Reranker",
-    "embed": "kzoo.retrieval.text_encoder:TextEncoder",
+    **dict.fromkeys(("embed", "contrast", "similarity"), "kzoo.retrieval.text_encoder:TextEncoder"),
     "causal_lm": "kzoo.models.generator:TextGenerator",
     "seq2seq_lm": "kzoo.models.generator:Seq2SeqGenerator",
 }
@@ -78,8 +78,7 @@ def build_model(recipe: Recipe) -> Any:
             f"recipe `{recipe.name}` is not valid: heads of candidates (rank, choose) stand beside "
             "others. Build the model with kzoo.Model."
         )
-    inputs = leading.make_input(trunk)
-    states = trunk(inputs)
+    inputs, states = leading.on_trunk(trunk)
     outputs = {name: head(states) for name, head in heads.items()}
     model = cls(
         inputs,

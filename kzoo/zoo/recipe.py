@@ -37,7 +37,7 @@ _TASKS = {
     "span": "question answering",
     "rank": "ranking",
     "choose": "multiple choice",
-    "embed": "embedding",
+    **dict.fromkeys(("embed", "contrast", "similarity"), "embedding"),
     "causal_lm": "generation",
     "seq2seq_lm": "text2text",
 }
@@ -45,6 +45,7 @@ _HEAD_KEYS = (
     *("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets"),
     *("loss", "gamma", "beta", "label_smoothing", "scheme", "crf"),
     *("k", "margin", "relevant"),
+    *("columns", "scale", "symmetric", "distance", "sizes", "highest"),
 )
 #: Plain keys of overrides, and where they lead.
 SHORTCUTS = {

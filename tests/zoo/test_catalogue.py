@@ -26,6 +26,7 @@ ENTRIES = [
     "bert-tiny-student",
     "bert-unipelt",
     "minilm-encoder",
+    "minilm-trained",
 ]
 
 
