@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,10 @@ def trained_facts(file: Path) -> TrainedFacts:
             config = json.loads(archive.read("config.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RunError(f"{str(file)!r} is damaged: it is no complete .keras file.") from error
-    layers = config.get("config", {}).get("graph", {}).get("layers", [])
-    heads = [layer for layer in layers if "answers" in layer.get("config", {})]
+    graph = config.get("config", {}).get("graph", {})
+    ends = set(_strings(graph.get("output_layers", [])))
+    layers = [layer for layer in graph.get("layers", []) if layer["config"].get("name") in ends]
+    heads = [layer for layer in layers if "answers" in layer["config"]]
     if len(heads) != 1:
         return TrainedFacts(None, None)
     goal = goal_of_kind(heads[0]["class_name"])
@@ -145,6 +148,15 @@ def trained_facts(file: Path) -> TrainedFacts:
     lists = [facts["labels"] for facts in answers if facts.get("labels") is not None]
     alike = bool(lists) and all(labels == lists[0] for labels in lists)
     return TrainedFacts(goal, [str(label) for label in lists[0]] if alike else None)
+
+
+def _strings(found: Any) -> Iterator[str]:
+    """All strings in lists of lists, and in the values of dicts."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, (list, dict)):
+        for part in found.values() if isinstance(found, dict) else found:
+            yield from _strings(part)
 
 
 def load_trained(run_or_model: str | Path, goal: Goal | None = None) -> Any:

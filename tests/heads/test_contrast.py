@@ -127,22 +127,23 @@ def make(kind="contrast", adapter="lora[r=4]", **head):
     training = head.pop("training", {"learning_rate": 0.02})
     trunk = head.pop("trunk", "frozen")
     spec = {"head": {"kind": kind, **head}, "training": training, "max_tokens": 16, "trunk": trunk}
-    model = make_model(kzoo.TextEncoder, make_tiny_trunk(), **spec)
+    model = make_model(kzoo.TextEncoder, make_tiny_trunk(num_layers=1), **spec)
     if adapter:
         model.adapters.add("a", adapter)
     return model
+
+
+MINED = ["anchor", "positive", "negative"]
 
 
 @pytest.mark.parametrize(
     ("head", "columns"),
     [
         ({}, 2),
-        ({"symmetric": True, "columns": ["anchor", "positive", "negative"]}, 3),
-        ({"loss": "triplet"}, 3),
+        ({"symmetric": True, "columns": MINED, "sizes": [4, 16]}, 3),
         ({"loss": "triplet", "distance": "euclidean", "margin": 1.0}, 3),
-        ({"sizes": [4, 16]}, 2),
     ],
-    ids=["infonce", "negatives", "triplet", "euclidean", "matryoshka"],
+    ids=["infonce", "negatives, matryoshka", "triplet"],
 )
 def test_training_lowers_the_loss_and_moves_the_vectors(head, columns, tmp_path):
     model = make(**head)
@@ -268,7 +269,7 @@ def test_simcse_without_noise_is_refused():
 
 
 def test_vectors_of_a_teacher_are_learned():
-    teacher = make_model(kzoo.TextEncoder, make_tiny_trunk(3), max_tokens=16)
+    teacher = make_model(kzoo.TextEncoder, make_tiny_trunk(3, num_layers=1), max_tokens=16)
     texts = POSITIVE + NEGATIVE
     wanted = teacher.encode(texts)
     for loss in ("mse", "cosine"):
@@ -280,8 +281,8 @@ def test_vectors_of_a_teacher_are_learned():
         }[loss]
         score = model.evaluate(texts, wanted, verbose=0, return_dict=True)["loss"]
         assert score == pytest.approx(float(expected), rel=1e-4)
-        history = model.fit(texts, wanted, epochs=10, batch_size=5, verbose=0).history
-        assert history["loss"][-1] < 0.7 * history["loss"][0]
+        history = model.fit(texts, wanted, epochs=8, batch_size=5, verbose=0).history
+        assert history["loss"][-1] < 0.8 * history["loss"][0]
     with pytest.raises(InputError, match="row 0 must be 16 finite numbers"):
         model.fit(texts, wanted[:, :8], epochs=1, verbose=0)
 
