@@ -133,6 +133,7 @@ def make(kind="contrast", adapter="lora[r=4]", **head):
     return model
 
 
+HALF = "mixed_bfloat16"
 MINED = ["anchor", "positive", "negative"]
 
 
@@ -202,6 +203,21 @@ def test_weights_of_rows_count():
     expected = np.mean(infonce(vectors, 2.0) * weights)
     found = model.evaluate(pairs, sample_weight=weights, verbose=0, return_dict=True)["loss"]
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_xla_and_half_precision_stay_near():
+    rows = [row[:2] for row in TRIPLES]
+    found = {}
+    for way, policy, jit in (("plain", None, False), ("xla", None, True), ("half", HALF, False)):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy or before)
+        model = make()
+        keras.config.set_dtype_policy(before)
+        model.compile(jit_compile=jit)
+        found[way] = model.fit(rows, epochs=3, shuffle=False, verbose=0).history["loss"]
+    assert model.predict(rows, verbose=0).dtype == np.float32
+    np.testing.assert_allclose(found["xla"], found["plain"], rtol=2e-3)
+    np.testing.assert_allclose(found["half"], found["plain"], rtol=0.1)
 
 
 def test_two_trunks_and_a_second_head():
