@@ -71,7 +71,10 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         self.seed = seed
         self.loss_weight = loss_weight
         self.head_dropout = keras.layers.Dropout(
-            dropout, seed=derive_seed(seed, "head-dropout"), name="head_dropout"
+            dropout,
+            seed=derive_seed(seed, "head-dropout"),
+            name="head_dropout",
+            dtype=self.dtype_policy,  # not the global one, which may be of half precision
         )
         self.answers: dict[str, Answer] = {}
         self._followed = _Followed()

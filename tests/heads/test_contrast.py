@@ -151,7 +151,7 @@ def test_training_lowers_the_loss_and_moves_the_vectors(head, columns, tmp_path)
     rows = [row[:columns] for row in TRIPLES]
     before = model.encode(POSITIVE)
     history = model.fit(rows, epochs=12, batch_size=5, verbose=0, validation_data=rows).history
-    assert history["val_loss"][-1] < 0.9 * history["val_loss"][0]
+    assert history["val_loss"][-1] < 0.95 * history["val_loss"][0]
     after = model.encode(POSITIVE)
     assert np.abs(after - before).max() > 0.01
     # The loss that Keras reports is the formula on the vectors that `predict` gives.

@@ -31,6 +31,9 @@ def test_minilm_trained_encodes_before_and_after(minilm_folder, tmp_path):
     again = keras.models.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(again.encode(texts), after, atol=1e-6)
     assert again.fingerprint == model.fingerprint
+    model.adapters.deactivate()
+    np.testing.assert_allclose(model.encode(texts), before, atol=2e-6)
+    model.adapters.activate("default")
     # The adapter alone makes of a plain encoder the same.
     model.adapters.save("default", tmp_path / "adapter")
     plain.adapters.load(tmp_path / "adapter")

@@ -1,11 +1,15 @@
 """Runs that learn vectors from pairs, and similarities from scored pairs."""
 
+import json
+
 import numpy as np
 import pytest
 from runs_toys import rows, write_jsonl, write_recipe
 
 import kzoo
 from kzoo import runs
+from kzoo.cli.evaluate import evaluate
+from kzoo.cli.predict import predict
 from kzoo.errors import InputError, RecipeError
 from kzoo.metrics import reciprocal_rank, spearman
 from kzoo.runs.goals import goal_of_kind
@@ -33,7 +37,7 @@ def scored(count, seed):
     ]
 
 
-def test_vectors_of_pairs(toys, tmp_path):
+def test_vectors_of_pairs(toys, tmp_path, capsys):
     data = tmp_path / "pairs"
     write_jsonl(data / "train.jsonl", pairs(40, 1))
     write_jsonl(data / "test.jsonl", pairs(20, 2))
@@ -54,8 +58,14 @@ def test_vectors_of_pairs(toys, tmp_path):
     best = max(run.metrics, key=lambda line: (line["val_mrr"], -line["val_loss"]))
     assert (report["metric"], report["best_epoch"]) == ("val_mrr", best["epoch"])
     assert trained_facts(tmp_path / "run" / "model.keras").goal is goal_of_kind("contrast")
-    again = runs.evaluate(tmp_path / "run", data)
-    assert again["scores"]["mrr"] == pytest.approx(found["mrr"])
+    evaluate(str(tmp_path / "run"), str(data), as_json=True)
+    assert json.loads(capsys.readouterr().out)["mrr"] == pytest.approx(found["mrr"])
+    predict(str(tmp_path / "run"), test.texts[:2], as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert [row["text"] for row in said] == test.texts[:2]
+    np.testing.assert_allclose([row["vector"] for row in said], vectors[:2, 0], atol=1e-5)
+    predict(str(tmp_path / "run"), test.texts[:1])
+    assert "... (32)" in capsys.readouterr().out
 
 
 def test_similarities_of_pairs(toys, tmp_path):
