@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from kzoo.trunk.layer import Trunk
     from kzoo.zoo.catalogue import info
     from kzoo.zoo.catalogue import list_recipes as list
+    from kzoo.zoo.hf_models import save_hf
     from kzoo.zoo.loading import load
 
 __version__ = "0.1.0"

@@ -38,6 +38,16 @@ def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
     """
     names = family.names
     filling = _Filling(names, Tensors(folder, names.anchor))
+    _walk(filling, backbone, family)
+    filling.logits(getattr(backbone, "token_embedding", None))
+    pooler = family.pooler is not None and filling.pooler(reach(backbone, family.pooler))
+    filling.check_complete(backbone)
+    return pooler
+
+
+def _walk(filling: _Filling, backbone: Any, family: Family) -> None:
+    """Shows every sublayer of a backbone, but for a pooler, with the name of its HF module."""
+    names = family.names
     inner = getattr(backbone, "num_inner_repetitions", 1)
     gated = family.is_gated(backbone)
     for stack, blocks, template, modules in zip(
@@ -49,14 +59,10 @@ def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
             filling.block(block, paths, modules, name, gated)
         for path, tensor in names.first_block.items():
             full = f"{template.format(i=0)}.{tensor}"
-            filling.assign(reach(blocks[0], path), filling.tensors[full], full)
+            filling.variable(reach(blocks[0], path), full)
     for path, module in names.outside.items():
         if not filling.may_skip(backbone, path):
             filling.outside(reach(backbone, path), module, path)
-    filling.logits(getattr(backbone, "token_embedding", None))
-    pooler = family.pooler is not None and filling.pooler(reach(backbone, family.pooler))
-    filling.check_complete(backbone)
-    return pooler
 
 
 class _Filling:
@@ -97,7 +103,7 @@ class _Filling:
     def outside(self, target: Any, module: str, path: str) -> None:
         """Fills an embedding, a norm or a bare variable."""
         if not hasattr(target, "weights"):
-            self.assign(target, self.tensors[module], module)
+            self.variable(target, module)
         elif hasattr(target, "position_embeddings"):
             rows = self.tensors[f"{module}.weight"][self.names.position_offset :]
             if self.names.every_position is not None and self.names.every_position in self.tensors:
@@ -105,6 +111,10 @@ class _Filling:
             self.assign(target.position_embeddings, rows, module)
         else:
             self.layer(target, module)
+
+    def variable(self, variable: Any, name: str) -> None:
+        """Fills a bare variable."""
+        self.assign(variable, self.tensors[name], name)
 
     def layer(self, layer: Any, name: str, start: int | None = None) -> None:
         """Fills one layer; `start` is its first column in a module that is several layers here."""
@@ -172,6 +182,75 @@ class _Filling:
             raise WeightsError(
                 f"{self.tensors.folder} has nothing for `{left[0]}` of the backbone."
             )
+
+
+def tensors_of(backbone: Any, family: Family) -> dict[str, NDArray[np.float32]]:
+    """What `assign_weights` would read, from a built backbone.
+
+    Args:
+        backbone: A built backbone.
+        family: Its family.
+
+    Returns:
+        HF's name behind the model's prefix -> tensor, the pooler's included.
+
+    Raises:
+        WeightsError: The family has tensors that are not written.
+    """
+    writing = _Writing(family.names)
+    _walk(writing, backbone, family)
+    if family.pooler is not None and family.names.pooler is not None:
+        writing.layer(reach(backbone, family.pooler), family.names.pooler)
+    return writing.found
+
+
+class _Writing(_Filling):
+    """Collects tensors instead of assigning them."""
+
+    def __init__(self, names: HFNames) -> None:
+        self.names = names
+        self.found: dict[str, NDArray[np.float32]] = {}
+
+    def variable(self, variable: Any, name: str) -> None:
+        """Refused: see `tensors_of`."""
+        raise WeightsError(f"`{name}` is not written: only BERT and its relatives are.")
+
+    def outside(self, target: Any, module: str, path: str) -> None:
+        """Takes an embedding or a norm."""
+        if not hasattr(target, "position_embeddings"):
+            super().outside(target, module, path)
+            return
+        rows = _array(target.position_embeddings)
+        unused = np.zeros((self.names.position_offset, rows.shape[1]), "float32")
+        self.found[f"{module}.weight"] = np.concatenate([unused, rows])
+        if self.names.every_position is not None:  # what it says is part of the positions
+            self.found[self.names.every_position] = np.zeros((1, rows.shape[1]), "float32")
+
+    def layer(self, layer: Any, name: str, start: int | None = None) -> None:
+        """Takes one layer."""
+        if start is not None or self.names.conv1d:
+            self.variable(layer, name)
+        if hasattr(layer, "gamma"):
+            self.found |= {
+                f"{name}.weight": _array(layer.gamma),
+                f"{name}.bias": _array(layer.beta),
+            }
+        elif hasattr(layer, "embeddings"):
+            self.found[f"{name}.weight"] = _array(layer.embeddings)
+        elif hasattr(layer, "kernel"):
+            kernel, equation = _array(layer.kernel), getattr(layer, "equation", None)
+            if equation is not None:
+                kernel = kernel.transpose([axis for axes in einsum_axes(equation) for axis in axes])
+            size_in, size_out, _ = layer_sizes(layer)
+            self.found[f"{name}.weight"] = kernel.reshape(size_in, size_out).T
+            if layer.bias is not None:
+                self.found[f"{name}.bias"] = _array(layer.bias).ravel()
+        else:
+            self.variable(layer, name)
+
+
+def _array(variable: Any) -> NDArray[np.float32]:
+    return np.asarray(variable, "float32")
 
 
 def _kernel(layer: Any, matrix: NDArray[Any], name: str) -> NDArray[Any]:

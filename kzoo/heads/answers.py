@@ -13,11 +13,19 @@ from kzoo.errors import AdapterError
 from kzoo.keras_internals import unlocked, untrack
 
 BARE = ""  # the owner of what answers while no adapter acts
+HIDDEN = {
+    "tanh": ops.tanh,
+    "relu": ops.relu,
+    "gelu": lambda x: ops.gelu(x, approximate=False),  # HF's
+}
 _NEVER = -1e9  # the logit of a class that a row's own head does not have
 
 
 class Answer(keras.layers.Layer):  # type: ignore[misc]
     """One dense layer of float32 outputs: `kernel` (width, units), `bias` (units,).
+
+    With `hidden` in the facts, the name of an activation, it stands on a dense layer of the width
+    of its input: `hidden_kernel`, `hidden_bias`.
 
     Args:
         facts: JSON-ready data of its head: `units` and what else the head keeps.
@@ -41,6 +49,10 @@ class Answer(keras.layers.Layer):  # type: ignore[misc]
     def _make(self) -> None:
         normal = keras.initializers.RandomNormal(stddev=0.02, seed=self.seed)
         units = self.facts["units"]
+        if self.facts.get("hidden"):
+            square = (self.width, self.width)
+            self.hidden_kernel = self.add_weight(square, normal, name="hidden_kernel")
+            self.hidden_bias = self.add_weight((self.width,), "zeros", name="hidden_bias")
         self.kernel = self.add_weight((self.width, units), normal, name="kernel")
         self.bias = self.add_weight((units,), "zeros", name="bias")
 
@@ -114,6 +126,8 @@ def row_numbers(composition: str | Block | None, ids: Any, rows: Any) -> Any:
 
 def answered(x: Any, answer: Answer) -> Any:
     """float (..., width) to float32 (..., units)."""
+    if hidden := answer.facts.get("hidden"):
+        x = HIDDEN[hidden](ops.matmul(x, answer.hidden_kernel) + answer.hidden_bias)
     kernel, bias = answer.effective()
     return ops.matmul(x, kernel) + bias
 
@@ -127,16 +141,24 @@ def answered_by_row(x: Any, bare: Answer, own: list[Answer], numbers: Any) -> An
         own: For the others.
         numbers: int32 (rows,).
     """
-    most = max(answer.facts["units"] for answer in (bare, *own))
+    chosen, every = numbers + 1, (bare, *own)
+    if hidden := bare.facts.get("hidden"):
+        kernels = [answer.hidden_kernel for answer in every]
+        x = HIDDEN[hidden](_by_row(x, kernels, [a.hidden_bias for a in every], chosen))
+    most = max(answer.facts["units"] for answer in every)
     kernels, biases = [], []
-    for answer in (bare, *own):
+    for answer in every:
         kernel, bias = answer.effective()
         missing = most - answer.facts["units"]
         kernels.append(ops.pad(kernel, [[0, 0], [0, missing]]))
         biases.append(ops.pad(bias, [[0, missing]], constant_values=_NEVER))
-    chosen = numbers + 1
-    kernel = ops.take(ops.stack(kernels), chosen, axis=0)
-    bias = ops.take(ops.stack(biases), chosen, axis=0)
+    return _by_row(x, kernels, biases, chosen)
+
+
+def _by_row(x: Any, kernels: list[Any], biases: list[Any], chosen: Any) -> Any:
+    """Each row of x by the layer that is chosen for it."""
+    kernel = ops.take(ops.stack([ops.copy(v) for v in kernels]), chosen, axis=0)
+    bias = ops.take(ops.stack([ops.copy(v) for v in biases]), chosen, axis=0)
     if len(x.shape) == 3:
         return ops.matmul(x, kernel) + bias[:, None, :]
     return ops.squeeze(ops.matmul(ops.expand_dims(x, 1), kernel), 1) + bias

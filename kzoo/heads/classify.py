@@ -113,7 +113,7 @@ class Classify(ClassHead):
         """See `Head`."""
         facts = super().saved_facts(answer)
         # kzoo 0.1 reads such files, and knows no more of them.
-        known = ("num_classes", "labels", "pooling", *self.kept)
+        known = ("num_classes", "labels", "pooling", "hidden", *self.kept)
         return {key: facts[key] for key in known if key in facts}
 
     def get_config(self) -> dict[str, Any]:

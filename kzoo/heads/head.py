@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.acting.composition import Block
 from kzoo.errors import AdapterError, InputError, WeightsError
-from kzoo.heads.answers import BARE, Answer, answered, answered_by_row, owners, row_numbers
+from kzoo.heads.answers import (
+    BARE,
+    HIDDEN,
+    Answer,
+    answered,
+    answered_by_row,
+    owners,
+    row_numbers,
+)
 from kzoo.heads.pooling import pool
 from kzoo.keras_internals import every_layer, operations_before, unlocked, untrack
 from kzoo.reads.images import ImageInput
@@ -39,6 +47,8 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         dropout: Before the output layer, in training. Default 0.1.
         seed: Decides initial values and dropout.
         loss_weight: Weight of its loss among those of other outputs. Default 1.
+        hidden: Activation of a dense layer below the output layer: `tanh` (as in RoBERTa's
+            classifiers), `relu` (DistilBERT's) or `gelu` (ELECTRA's). Default: there is none.
         **kwargs: `name` (default: the kind), as in every Keras layer.
     """
 
@@ -59,6 +69,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         dropout: float = 0.1,
         seed: int = 0,
         loss_weight: float = 1.0,
+        hidden: str | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("name", self.kind)
@@ -70,6 +81,12 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
         self.dropout = dropout
         self.seed = seed
         self.loss_weight = loss_weight
+        if hidden is not None and (hidden not in HIDDEN or not self.has_variables):
+            known = f"one of {', '.join(HIDDEN)}" if self.has_variables else "left out"
+            raise InputError(
+                f"`hidden` of a head {self.kind} must be {known}. Received: {hidden!r}"
+            )
+        self.hidden = hidden
         self.head_dropout = keras.layers.Dropout(
             dropout,
             seed=derive_seed(seed, "head-dropout"),
@@ -228,7 +245,8 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
 
     def _put(self, owner: str, facts: Mapping[str, Any]) -> Answer:
         with unlocked(self):
-            made = self.answers[owner] = self.make_answer(facts)
+            hidden = {} if self.hidden is None else {"hidden": self.hidden}
+            made = self.answers[owner] = self.make_answer({**facts, **hidden})
         return made
 
     def make_answer(self, facts: Mapping[str, Any]) -> Answer:
@@ -286,6 +304,11 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
             raise AdapterError(
                 f"The saved head stands on {facts['pooling']} pooling, this model's on "
                 f"{self.pooling}. Load with `with_head=False`."
+            )
+        if facts.get("hidden") != self.hidden:
+            raise AdapterError(
+                f"The saved head has `hidden` {facts.get('hidden')!r}, this model's "
+                f"{self.hidden!r}. Load with `with_head=False`."
             )
         self.of(owner)  # the file's values are put there
 
@@ -364,6 +387,7 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
             "dropout": self.dropout,
             "seed": self.seed,
             "loss_weight": self.loss_weight,
+            "hidden": self.hidden,
             "answers": {owner: dict(answer.facts) for owner, answer in self.answers.items()},
             "first": self._followed.first,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ from kzoo.adapters.config import AdapterConfig
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import family_of
 from kzoo.errors import AdapterError
-from kzoo.interop.files import Tensors
+from kzoo.interop.files import InteropWarning, Tensors
 from kzoo.interop.layouts import Layout, layout_of
 
 if TYPE_CHECKING:  # needs Keras
@@ -98,6 +99,13 @@ def class_head(model: Adaptable) -> Any:
     """The one classification head beside a trunk, if its classes are known."""
     heads = [head for head in model.heads() if head.has_variables]
     known = len(heads) == 1 and heads[0].kind == "classify" and not heads[0].is_open
+    if known and heads[0].hidden:
+        warnings.warn(
+            "The classification head is not written: it has a hidden layer.",
+            InteropWarning,
+            stacklevel=6,
+        )
+        return None
     return heads[0] if known else None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kzoo.errors import InputError, RecipeError, did_you_mean
 from kzoo.zoo.catalogue import find_recipe
+from kzoo.zoo.hf_models import load_hf
 from kzoo.zoo.recipe import Recipe, merged
 from kzoo.zoo.sections import HeadSection
 
@@ -27,7 +28,8 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
 
     Args:
         name_or_path: Zoo name (`kzoo.list()`), a `.yaml` recipe, a `.keras` file, or a run folder
-            of `kzoo train`.
+            of `kzoo train`; or a folder of HF transformers with a head (see
+            `kzoo.zoo.hf_models.load_hf`, which takes `overrides` then).
         **overrides: Recipe keys with dots, as in `**{"head.dropout": 0.2}`, or shortcuts such as
             `num_classes`, `labels`, `adapter`, `max_tokens`, `seed`, `backbone` (a folder with
             weights), `learning_rate`, `epochs`, `pooling`. Not for saved models.
@@ -50,6 +52,8 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
                 "load the zoo entry instead."
             )
         return _saved(path)
+    if path.is_dir() and (path / "config.json").is_file():
+        return load_hf(path, **overrides)
     recipe = find_recipe(name_or_path)
     if overrides:
         recipe = merged(recipe, overrides)
@@ -60,16 +64,11 @@ def build_model(recipe: Recipe) -> Any:
     """Builds the model of a recipe, weights loaded and adapters injected."""
     from kzoo.heads.at_tokens import AtTokens
     from kzoo.heads.candidates import CandidateHead
-    from kzoo.models.model import Model
 
     sections = recipe.every_head
     heads = {name: build_head(section, name, recipe) for name, section in sections.items()}
     trunk = recipe.trunk.build(recipe.seed)
-    cls: Any = Model
-    if len(sections) == 1:
-        kind = next(iter(sections.values())).kind
-        module, _, name = _MODELS.get(kind, "kzoo.models.model:Model").partition(":")
-        cls = getattr(importlib.import_module(module), name)
+    cls = model_class(next(iter(sections.values())).kind if len(sections) == 1 else "several")
     cls.check_trunk(trunk)
     # A head whose labels stand at tokens says how texts are read; others take them so too.
     leading = max(heads.values(), key=lambda h: h.self_labelled or isinstance(h, AtTokens))
@@ -91,6 +90,12 @@ def build_model(recipe: Recipe) -> Any:
     if recipe.adapters is not None:
         recipe.adapters.build(trunk)
     return model
+
+
+def model_class(kind: str) -> Any:
+    """The class of a model that ends in one head of a kind."""
+    module, _, name = _MODELS.get(kind, "kzoo.models.model:Model").partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def build_head(section: HeadSection, name: str, recipe: Recipe) -> Any:

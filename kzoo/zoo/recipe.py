@@ -44,7 +44,7 @@ _TASKS = {
 _HEAD_KEYS = (
     *("num_classes", "labels", "pooling", "dropout", "normalize", "num_targets"),
     *("loss", "gamma", "beta", "label_smoothing", "scheme", "crf"),
-    *("k", "margin", "relevant"),
+    *("k", "margin", "relevant", "hidden"),
     *("columns", "scale", "symmetric", "distance", "sizes", "highest"),
 )
 #: Plain keys of overrides, and where they lead.
