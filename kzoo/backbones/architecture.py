@@ -92,7 +92,7 @@ class Architecture(BaseModel):
                 f"`activation` of {family.name} can only be {_fixed(family)!r}, which KerasHub "
                 f"wrote into its code. Received: {self.activation!r}"
             )
-        function = _activation(self.activation)
+        function = activation_function(self.activation)
         for block in family.block_list(backbone):
             for path in family.activation:
                 owner, _, attribute = path.rpartition(".")
@@ -125,7 +125,7 @@ def _norms(backbone: Any) -> list[Any]:
     return [layer for layer in inner_layers(backbone) if hasattr(layer, "epsilon")]
 
 
-def _activation(name: str) -> Any:
+def activation_function(name: str) -> Any:
     import keras
 
     if _ACTIVATIONS[name] == "gelu_tanh":

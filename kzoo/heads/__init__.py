@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kzoo.heads.embed import Embed
     from kzoo.heads.head import Head
     from kzoo.heads.lm import CausalLM, Seq2SeqLM
+    from kzoo.heads.masked_lm import MaskedLM
     from kzoo.heads.multilabel import MultiLabel
     from kzoo.heads.ordinal import Ordinal
     from kzoo.heads.rank import Rank

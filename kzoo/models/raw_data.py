@@ -47,6 +47,7 @@ class Feed:
             pad=lambda rows, length: {
                 self.prefix + key: value for key, value in part.pad(rows, length).items()
             },
+            draw=None if part.draw is None else lambda epoch: self.part(part.draw(epoch)),  # type: ignore[misc]
         )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kzoo.reads.arrays import ArrayInput
     from kzoo.reads.choices import ChoicesInput
     from kzoo.reads.images import ImageInput
+    from kzoo.reads.masked import MaskedInput
     from kzoo.reads.read import Read
     from kzoo.reads.text import TextInput
     from kzoo.reads.windows import WindowsInput, WordsInput

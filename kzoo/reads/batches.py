@@ -69,16 +69,20 @@ def batches(
     buckets = [_buckets(part, few_shapes, most=4 if part is lead else 2) for part in parts]
     own_buckets = next((b for part, b in zip(parts, buckets, strict=True) if part is lead), (0,))
     order = np.argsort(lengths, kind="stable") if by_length else np.arange(rows)
-    generators = epoch_generators(seed, first_epoch)
+    epochs = enumerate(epoch_generators(seed, first_epoch), first_epoch)
     labels, further = dict(labels or {}), dict(by_row or {})
 
     def generate() -> Iterator[Any]:
+        drawn = list(parts)
         if shuffle:
-            plan = shuffled_batches(lengths, own_buckets, batch_size, next(generators))
+            epoch, generator = next(epochs)
+            plan = shuffled_batches(lengths, own_buckets, batch_size, generator)
+            drawn = [part.draw(max(epoch, 0)) if part.draw else part for part in parts]
         else:
             plan = ordered_batches(lengths, own_buckets, batch_size, order)
+        leading = next((part for part in drawn if part.lengths is not None), None)
         for numbers, length in plan:
-            made, at_tokens = padded_parts(parts, numbers, buckets, lead, length)
+            made, at_tokens = padded_parts(drawn, numbers, buckets, leading, length)
             made |= {name: values[numbers] for name, values in further.items()}
             weight = None if weights is None else weights[numbers]
             own = {name: values[numbers] for name, values in labels.items()}

@@ -37,6 +37,7 @@ class Part:
             learn something at the tokens of this input; under `ITSELF` what the input says itself.
         windows: Which text each encoded row is of, where one may have become several.
         candidates: int (n,), how many candidates each row has, where its inputs are several texts.
+        draw: Number of an epoch -> the part of this epoch, where something is drawn anew.
     """
 
     pad: Callable[[Rows, int], Arrays]
@@ -45,6 +46,7 @@ class Part:
     targets: Mapping[str, Targets] = field(default_factory=dict)
     windows: Windows | None = None
     candidates: NDArray[np.int64] | None = None
+    draw: Callable[[int], Part] | None = None
 
     def of(self, rows: Rows) -> Part:
         """The part with a row for each number in `rows`."""

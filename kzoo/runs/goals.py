@@ -294,10 +294,10 @@ class Answers(Tags):
 
 
 class Texts(Goal):
-    """The next token: of texts, or of what follows a prompt."""
+    """The next token, of texts or of what follows a prompt; or hidden tokens."""
 
-    kinds = ("causal_lm",)
-    classes = ("CausalLM",)
+    kinds: ClassVar[tuple[str, ...]] = ("causal_lm", "masked_lm")
+    classes: ClassVar[tuple[str, ...]] = ("CausalLM", "MaskedLM")
     what = "texts"
     metrics: ClassVar[Mapping[str, Direction]] = {"val_perplexity": "min", "val_accuracy": "max"}
     labelled = False

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kzoo.backbones.family import Family
 from kzoo.backbones.hf_format import backbone_config
@@ -23,7 +22,20 @@ _KINDS = {
     "TokenClassification": "tag",
     "QuestionAnswering": "span",
     "MultipleChoice": "choose",
+    "MaskedLM": "masked_lm",
 }
+# Family -> dense layer, norm and bias of the head for hidden tokens.
+_MASKED = {
+    "bert": (
+        "cls.predictions.transform.dense",
+        "cls.predictions.transform.LayerNorm",
+        "cls.predictions.bias",
+    ),
+    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
+    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
+}
+_MASKED["xlm-roberta"] = _MASKED["roberta"]
+_MATRICES = ("cls.predictions.decoder.weight", "lm_head.decoder.weight", "vocab_projector.weight")
 _ENDINGS = {
     **{kind: ending for ending, kind in _KINDS.items()},
     **dict.fromkeys(("multilabel", "regress", "rank"), "SequenceClassification"),
@@ -64,6 +76,8 @@ def _form(family: Family, ending: str) -> _Form:
         WeightsError: It is not known, or kzoo's trunk has not what it stands on.
     """
     known = None if family.hub is None else family.hub.head
+    if ending == "MaskedLM" and family.name in _MASKED:
+        return _Form(())
     if known is not None and ending == "TokenClassification":
         return _Form(("classifier",))
     if known is not None and ending == "QuestionAnswering":
@@ -90,9 +104,9 @@ def load_hf(
 ) -> Any:
     """Loads a model of HF transformers with its head and labels, outputs equal to HF's.
 
-    Reads `BertForSequenceClassification` and the like: heads of sequences, tokens, questions and
-    multiple choice, of BERT, RoBERTa, XLM-RoBERTa, DistilBERT and ELECTRA. `kzoo.load(folder)`
-    calls it.
+    Reads `BertForSequenceClassification` and the like: heads of sequences, tokens, questions,
+    multiple choice and hidden tokens, of BERT, RoBERTa, XLM-RoBERTa, DistilBERT and (but for the
+    last two) ELECTRA. `kzoo.load(folder)` calls it.
 
     Args:
         folder: `config.json`, `model.safetensors` and tokenizer files.
@@ -121,32 +135,67 @@ def load_hf(
     ending = architecture.partition("For")[2]
     form = _form(trunk.family, ending)
     tensors = Tensors(folder, trunk.family.names.anchor)
-    weight = tensors[f"{form.layers[-1]}.weight"]
-    kind = kind or _usual_kind(ending, config, len(weight))
-    if _ENDINGS.get(kind) != ending or (kind == "rank" and len(weight) != 1):
+    outputs = len(tensors[f"{form.layers[-1]}.weight"]) if form.layers else 0
+    outputs = outputs or int(trunk.vocabulary_size or 0)
+    kind = kind or _usual_kind(ending, config, outputs)
+    if _ENDINGS.get(kind) != ending or (kind == "rank" and outputs != 1):
         raise WeightsError(
-            f"`kind` {kind!r}: {architecture} with {len(weight)} outputs is no such head."
+            f"`kind` {kind!r}: {architecture} with {outputs} outputs is no such head."
         )
-    options = {"kind": kind, "name": "head", "hidden": form.hidden, **_labels(kind, config, weight)}
+    options = {
+        "kind": kind,
+        "name": "head",
+        "hidden": form.hidden,
+        **_labels(kind, config, outputs),
+    }
     if form.pooling is not None:
         options["pooling"] = form.pooling
     model = model_class(kind).on(trunk, {**options, **head}, training=training)
     answer = model.head.answers[""]
     if kind == "regress":  # the checkpoint's units: `fit` takes no others
-        answer.rescale(*np.asarray([[0.0], [1.0]]).repeat(len(weight), axis=1))
-    variables = [(answer.kernel, answer.bias)]
-    if form.hidden is not None:
-        variables.insert(0, (answer.hidden_kernel, answer.hidden_bias))
-    for (kernel, bias), layer in zip(variables, form.layers, strict=True):
-        for variable, tensor in ((kernel, f"{layer}.weight"), (bias, f"{layer}.bias")):
-            value = tensors[tensor].astype("float32").T
-            if value.shape != tuple(variable.shape):
-                raise WeightsError(
-                    f"`{tensor}` in {folder} has shape {value.T.shape}, which does not fit the "
-                    f"head's {tuple(variable.shape)}."
-                )
-            variable.assign(value)
+        answer.rescale(*np.asarray([[0.0], [1.0]]).repeat(outputs, axis=1))
+    for tensor, variable in _variables(answer, form, trunk.family).items():
+        value = tensors[tensor].astype("float32").T
+        if value.shape != tuple(variable.shape):
+            raise WeightsError(
+                f"`{tensor}` in {folder} has shape {value.T.shape}, which does not fit the head's "
+                f"{tuple(variable.shape)}."
+            )
+        variable.assign(value)
+    if kind == "masked_lm":
+        _check_tied(tensors, trunk)
     return model
+
+
+def _variables(answer: Any, form: _Form, family: Family) -> dict[str, Any]:
+    """HF's tensor -> the variable of an output layer; kernels are transposed there."""
+    if not form.layers:
+        dense, norm, bias = _MASKED[family.name]
+        return {
+            f"{dense}.weight": answer.kernel,
+            f"{dense}.bias": answer.dense_bias,
+            f"{norm}.weight": answer.gamma,
+            f"{norm}.bias": answer.beta,
+            bias: answer.bias,
+        }
+    layers = [answer.effective()]
+    if form.hidden is not None:
+        layers.insert(0, (answer.hidden_kernel, answer.hidden_bias))
+    return {
+        f"{name}.{part}": variable
+        for name, layer in zip(form.layers, layers, strict=True)
+        for part, variable in zip(("weight", "bias"), layer, strict=True)
+    }
+
+
+def _check_tied(tensors: Tensors, trunk: Any) -> None:
+    for name in _MATRICES:
+        own = np.asarray(trunk.backbone.token_embedding.embeddings)
+        if name in tensors and not np.array_equal(tensors[name].astype("float32"), own):
+            raise WeightsError(
+                f"`{name}` in {tensors.folder} is not the token embedding, which the head "
+                "`masked_lm` has as its output matrix."
+            )
 
 
 def _usual_kind(ending: str, config: dict[str, Any], outputs: int) -> str:
@@ -159,18 +208,18 @@ def _usual_kind(ending: str, config: dict[str, Any], outputs: int) -> str:
     return _KINDS[ending]
 
 
-def _labels(kind: str, config: dict[str, Any], weight: NDArray[Any]) -> dict[str, Any]:
+def _labels(kind: str, config: dict[str, Any], outputs: int) -> dict[str, Any]:
     """The head's classes; names that HF made up are none."""
     if kind == "regress":
-        return {"num_targets": len(weight)}
+        return {"num_targets": outputs}
     if kind == "rank":
         return {"k": 1}
     if kind not in ("classify", "multilabel", "tag"):
         return {}
     names = {int(key): str(value) for key, value in (config.get("id2label") or {}).items()}
-    labels = [names.get(number) for number in range(len(weight))]
+    labels = [names.get(number) for number in range(outputs)]
     if None in labels or labels == [f"LABEL_{number}" for number in range(len(labels))]:
-        return {"num_classes": len(weight)}
+        return {"num_classes": outputs}
     return {"labels": labels}
 
 
@@ -185,13 +234,17 @@ def save_hf(model: Any, folder: str | Path) -> None:
 
     Args:
         model: One trunk, one head of a kind that `load_hf` knows.
-        folder: Where to; an existing folder is replaced.
+        folder: Where to; a folder with a `config.json` is replaced.
 
     Raises:
-        WeightsError: HF has no such head, an adapter acts, or HF's class cannot be the trunk.
+        WeightsError: HF has no such head, an adapter acts, HF's class cannot be the trunk, or
+            `folder` holds something else.
     """
     from safetensors.numpy import save_file
 
+    folder = Path(folder)
+    if folder.exists() and not (folder / "config.json").is_file() and any(folder.iterdir()):
+        raise WeightsError(f"`folder` {str(folder)!r} is there and holds no model of HF's.")
     trunk, head = model.trunk, model.head
     family = trunk.family
     if trunk.adapters.active:
@@ -220,19 +273,14 @@ def save_hf(model: Any, folder: str | Path) -> None:
         for name, value in tensors_of(bare, family).items()
         if form.pooling == "pooler" or not name.startswith(pooler)
     }
-    answer = head.acting()[0]
-    written = [answer.effective()]
-    if form.hidden is not None:
-        written.insert(0, (answer.hidden_kernel, answer.hidden_bias))
-    for layer, (kernel, bias) in zip(form.layers, written, strict=True):
-        tensors[f"{layer}.weight"] = np.asarray(kernel, "float32").T
-        tensors[f"{layer}.bias"] = np.asarray(bias, "float32")
+    for name, variable in _variables(head.acting()[0], form, family).items():
+        tensors[name] = np.asarray(variable, "float32").T
     config = {
         "architectures": [
             family.hub.head.model_class.partition("For")[0] + "For" + _ENDINGS[head.kind]
         ],
         **_hf_config(trunk, bare),
-        **_hf_labels(head, len(tensors[f"{form.layers[-1]}.bias"])),
+        **(_hf_labels(head) if form.layers else {}),
     }
     with replacing_folder(folder) as fresh:
         whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
@@ -277,11 +325,11 @@ def _hf_config(trunk: Any, bare: Any) -> dict[str, Any]:
     return found
 
 
-def _hf_labels(head: Any, outputs: int) -> dict[str, Any]:
+def _hf_labels(head: Any) -> dict[str, Any]:
     names = (
         getattr(head, "labels", None) if head.kind in ("classify", "multilabel", "tag") else None
     )
-    names = names or [f"LABEL_{number}" for number in range(outputs)]
+    names = names or [f"LABEL_{number}" for number in range(head.acting()[0].facts["units"])]
     found: dict[str, Any] = {
         "id2label": {str(number): str(name) for number, name in enumerate(names)},
         "label2id": {str(name): number for number, name in enumerate(names)},

@@ -38,6 +38,7 @@ _TASKS = {
     "rank": "ranking",
     "choose": "multiple choice",
     **dict.fromkeys(("embed", "contrast", "similarity"), "embedding"),
+    "masked_lm": "masked language modelling",
     "causal_lm": "generation",
     "seq2seq_lm": "text2text",
 }
