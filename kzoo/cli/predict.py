@@ -75,6 +75,11 @@ def _check(wrong: bool, option: str, whose: str, model: Any) -> None:
 
 
 def _completions(model: Any, rows: list[Any], most: int) -> list[dict[str, Any]]:
+    if not hasattr(model, "generate"):
+        raise typer.BadParameter(
+            "the model learned hidden tokens and writes no texts. What it learned is in its "
+            "adapter: model = kzoo.load(run); model.predict(texts) gives logits of tokens"
+        )
     if not isinstance(rows[0], str):
         raise typer.BadParameter(
             "pairs of texts were read, and completions are asked for: name the column of the "

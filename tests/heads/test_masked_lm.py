@@ -5,13 +5,17 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import typer
 from tiny import NEGATIVE, POSITIVE, WORDS, make_model, make_tiny_trunk
 
 import kzoo
 from kzoo.backbones.text import EncodedTexts
+from kzoo.cli.predict import _completions
+from kzoo.datasets import Split
 from kzoo.errors import InputError
 from kzoo.reads.masked import choose_tokens, mask_token
 from kzoo.reads.read import ITSELF, read_of
+from kzoo.runs.goals import goal_of_kind
 
 TEXTS = (POSITIVE + NEGATIVE) * 2
 
@@ -131,6 +135,15 @@ def test_goes_with_the_adapter(fitted, tmp_path):
     other.adapters.load(tmp_path / "a")
     found = other.evaluate(TEXTS, verbose=0, return_dict=True)
     assert found == pytest.approx(fitted.evaluate(TEXTS, verbose=0, return_dict=True), rel=1e-4)
+
+
+def test_a_run_scores_it_and_writes_no_texts(fitted):
+    goal = goal_of_kind("masked_lm")
+    found = goal.score(fitted, Split(TEXTS)).summary()
+    expected = fitted.evaluate(TEXTS, verbose=0, return_dict=True)
+    assert found == pytest.approx({"rows": len(TEXTS), **expected})
+    with pytest.raises(typer.BadParameter, match="writes no texts"):
+        _completions(fitted, TEXTS, 5)
 
 
 def test_what_is_refused():
