@@ -211,14 +211,15 @@ def main() -> None:
 
     def run(side: str) -> Result:
         seeds[side] += 1
-        return run_worker("embedding.py", {**request, "side": side, "seed": seeds[side]})
+        one = run_worker("embedding.py", {**request, "side": side, "seed": seeds[side]})
+        print(f"{side}: dev {one['dev']}, {one['rows']} rows, {one['train_seconds']} s a rate")
+        print(f"{side}: test {one['test']:.4f}", flush=True)
+        return one
 
     facts = machine("tensorflow", "keras", "torch", "sentence-transformers", "peft")
     runs = {side: (lambda side=side: run(side)) for side in sides}
     results = interleave(runs, options.repeats, print)
     for side, found in results.items():
-        for one in found:
-            print(f"{side}: dev {one['dev']}, {one['rows']} rows, {one['train_seconds']} s a rate")
         tests = [one["test"] for one in found]
         print(f"{side}: test {np.mean(tests):.4f} ({min(tests):.4f} to {max(tests):.4f}); ", end="")
         print(f"frozen {FROZEN[options.task]}")
