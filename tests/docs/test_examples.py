@@ -18,6 +18,7 @@ EXPECTED = {
     "label_sets": ["labels ['account', 'card', 'urgent']", "worse True", "loaded equal True"],
     "tags_and_answers": ["('New York', 'city')", "intents right 8", "of 20 candidates"],
     "hybrid_search": ["office only: ['e18', 'ink', 'wifi']", "nDCG@10 hybrid", "tuned: rrf"],
+    "rerank": ["'nDCG@10'", "sorted() makes a new list", "['A', 'B']"],
     "train_encoder": ["learned True", "short (8, 64) of length 1.00", "found zipfile"],
     "search": ["time", "glob", "kzoo:minilm-encoder 4 passages"],
 }

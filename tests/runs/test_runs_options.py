@@ -28,7 +28,7 @@ def test_a_key_given_twice(key):
     ("wrong", "words"),
     [
         ({"jit": "maybe"}, "`jit` must be auto, on or off"),
-        ({"metric": "val_loss"}, "`metric` must be val_accuracy or val_macro_f1"),
+        ({"metric": "val_speed"}, "`metric` must be val_accuracy or val_macro_f1"),
         ({"patience": 0}, "`patience` must be at least 1"),
         ({"take": 0}, "`take` must be at least 1"),
         ({"overwrite": True, "resume": True}, "exclude each other"),
