@@ -241,5 +241,6 @@ def _head(head: dict[str, Any]) -> str:
 def _training(card: dict[str, Any]) -> str | None:
     if card["task"] == "embedding":
         return None
-    given = {key: value for key, value in card["training"].items() if value is not False}
+    off = (False, None)  # by identity: a rate of 0 is said
+    given = {k: v for k, v in card["training"].items() if not any(v is one for one in off)}
     return ", ".join(f"{key} {value:g}" for key, value in given.items())
