@@ -34,7 +34,7 @@ _TASKS = {
     "ordinal": "rating",
     "regress": "regression",
     "tag": "tagging",
-    "span": "question answering",
+    "span": "extractive QA",
     "rank": "ranking",
     "choose": "multiple choice",
     **dict.fromkeys(("embed", "contrast", "similarity"), "embedding"),
