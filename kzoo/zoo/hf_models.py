@@ -154,7 +154,8 @@ def load_hf(
     answer = model.head.answers[""]
     if kind == "regress":  # the checkpoint's units: `fit` takes no others
         answer.rescale(*np.asarray([[0.0], [1.0]]).repeat(outputs, axis=1))
-    for tensor, variable in _variables(answer, form, trunk.family).items():
+    last = (answer.kernel, answer.bias)
+    for tensor, variable in _variables(answer, last, form, trunk.family).items():
         value = tensors[tensor].astype("float32").T
         if value.shape != tuple(variable.shape):
             raise WeightsError(
@@ -167,8 +168,11 @@ def load_hf(
     return model
 
 
-def _variables(answer: Any, form: _Form, family: Family) -> dict[str, Any]:
-    """HF's tensor -> the variable of an output layer; kernels are transposed there."""
+def _variables(answer: Any, last: Any, form: _Form, family: Family) -> dict[str, Any]:
+    """HF's tensor -> the variable of an output layer; kernels are transposed there.
+
+    `last` is kernel and bias of the output layer: the variables, or these as they are applied.
+    """
     if not form.layers:
         dense, norm, bias = _MASKED[family.name]
         return {
@@ -178,7 +182,7 @@ def _variables(answer: Any, form: _Form, family: Family) -> dict[str, Any]:
             f"{norm}.bias": answer.beta,
             bias: answer.bias,
         }
-    layers = [answer.effective()]
+    layers = [last]
     if form.hidden is not None:
         layers.insert(0, (answer.hidden_kernel, answer.hidden_bias))
     return {
@@ -273,7 +277,8 @@ def save_hf(model: Any, folder: str | Path) -> None:
         for name, value in tensors_of(bare, family).items()
         if form.pooling == "pooler" or not name.startswith(pooler)
     }
-    for name, variable in _variables(head.acting()[0], form, family).items():
+    answer = head.acting()[0]
+    for name, variable in _variables(answer, answer.effective(), form, family).items():
         tensors[name] = np.asarray(variable, "float32").T
     config = {
         "architectures": [
