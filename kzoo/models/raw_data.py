@@ -254,7 +254,7 @@ class RawData:
         counts = [part.candidates for part in parts if part.candidates is not None]
         for name in self.output_names_in_order:
             head = self.heads.get(name)
-            if head is not None and (head.self_labelled or name in self.aligned):
+            if head is not None and head.self_labelled:
                 continue
             if head is not None and not head.labelled:
                 found[name] = np.zeros(table.rows, "float32")  # Keras has no loss without any
@@ -262,6 +262,8 @@ class RawData:
             if name not in table.labels:
                 if table.labels:
                     raise InputError(f"`y` has no labels for the output `{name}`.")
+                continue
+            if name in self.aligned:  # they come with the windows
                 continue
             column = table.labels[name]
             found[name] = column if head is None else head.targets(column, table.names)

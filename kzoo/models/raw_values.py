@@ -79,7 +79,8 @@ class RawValues(HeadCompile):
             adapter_names: As in `predict`.
 
         Returns:
-            n values, or a structure of these as the outputs have it.
+            n values, or a structure of these as the outputs have it. Of a text that was cut into
+            windows a head that answers whole rows gives what the mean of their outputs means.
 
         Raises:
             InputError: x is tensors or a stream, which have no texts to read values off.
@@ -107,8 +108,11 @@ class RawValues(HeadCompile):
             head = self.heads.get(name)
             if name in self.aligned and head is not None:
                 values[name] = head.read_off(own, windows[self.aligned[name]])
-            else:
-                values[name] = own if head is None else head.decode(own)
+                continue
+            for cut in windows.values():
+                if len(cut.places.rows) > table.rows:
+                    own = _of_texts(own, cut.places.rows, table.rows)
+            values[name] = own if head is None else head.decode(own)
         return values
 
     def _predicted(
@@ -142,6 +146,14 @@ class RawValues(HeadCompile):
                     "`num_classes` is not known yet. Call fit, or pass `num_classes=` or "
                     "`labels=` to kzoo.load or the head."
                 )
+
+
+def _of_texts(outputs: Any, rows: Any, count: int) -> Any:
+    """The mean of the outputs of each text's windows, (count, ...)."""
+    outputs = np.asarray(outputs)
+    found = np.zeros((count, *outputs.shape[1:]), outputs.dtype)
+    np.add.at(found, rows, outputs)
+    return found / np.bincount(rows, minlength=count).reshape(-1, *[1] * (outputs.ndim - 1))
 
 
 def _dense(value: Any) -> Any:

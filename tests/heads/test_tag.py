@@ -296,3 +296,20 @@ def test_a_crf_learns_chains_and_gives_none_that_cannot_be(tmp_path):
     with pytest.raises(kzoo.errors.AdapterError, match="one adapter at a time"):
         model.adapters.activate(kzoo.PerRow("a", "b"))
         model.predict(words[:2], adapter_names=["a", "b"], verbose=0)
+
+
+def test_a_head_of_rows_beside_tags_answers_each_text_once():
+    trunk = kzoo.Trunk(make_tiny_trunk(), max_tokens=12, name="trunk")
+    text = kzoo.WordsInput(trunk, name="text")
+    states = trunk(text)
+    heads = [kzoo.heads.Regress(name="size"), kzoo.heads.Tag(name="tags", labels=["O", "B-a"])]
+    model = kzoo.Model(text, [head(states) for head in heads])
+    words = {"text": [["cat"] * 30, ["dog", "cat"]]}
+    labels = {"size": [1.0, 2.0], "tags": [["O"] * 30, ["O", "B-a"]]}
+    model.fit(words, labels, epochs=1, verbose=0)
+    outputs = model.predict(words, verbose=0)[0][:, 0]
+    sizes, tags = model.predict_values(words, verbose=0)
+    assert len(outputs) > 3 and len(sizes) == len(tags) == 2
+    np.testing.assert_allclose(sizes, [outputs[:-1].mean(), outputs[-1]], rtol=1e-5)
+    with pytest.raises(InputError, match="no labels for the output `tags`"):
+        model.evaluate(words, {"size": [1.0, 2.0]}, verbose=0)
