@@ -54,23 +54,23 @@ def work(request: dict[str, Any]) -> Result:
         texts, labels = rows[split]
         (part,) = model.reads["text"].encode(texts)
         windows = part.windows
-        targets = head.align(_objects(labels), windows)
+        # Other splits are scored by what is read off; they may have tags never seen in training.
+        targets = head.align(_objects(labels), windows) if split == "train" else None
         found = []
         for window in range(len(windows.encoded)):
             own = windows.tokens(window)
-            label = targets(np.asarray([window]), own.stop - own.start)[0][0]
-            found.append(
-                {
-                    "input_ids": windows.encoded.ids[own].tolist(),
-                    "token_type_ids": windows.encoded.segments[own].tolist(),
-                    "attention_mask": [1] * (own.stop - own.start),
-                    **(
-                        {"labels": np.where(label < 0, -100, label).tolist()}
-                        if tags
-                        else {"start_positions": int(label[0]), "end_positions": int(label[1])}
-                    ),
-                }
-            )
+            item: dict[str, Any] = {
+                "input_ids": windows.encoded.ids[own].tolist(),
+                "token_type_ids": windows.encoded.segments[own].tolist(),
+                "attention_mask": [1] * (own.stop - own.start),
+            }
+            if targets is not None:
+                label = targets(np.asarray([window]), own.stop - own.start)[0][0]
+                if tags:
+                    item["labels"] = np.where(label < 0, -100, label).tolist()
+                else:
+                    item |= {"start_positions": int(label[0]), "end_positions": int(label[1])}
+            found.append(item)
         return found, windows
 
     class Ends(transformers.TrainerCallback):
