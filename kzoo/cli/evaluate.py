@@ -32,8 +32,9 @@ def evaluate(
     A classifier: accuracy, macro-F1 and a table of the classes. Label sets: micro-F1, macro-F1,
     label ranking average precision and a table of the labels. Ratings: accuracy, mean absolute
     error and quadratic kappa. Numbers: rmse, Pearson's and Spearman's correlation. Tags: accuracy
-    of words, precision, recall and F1 of entities. Answers: exact match and F1. Vectors: mean
-    reciprocal rank. A generator: loss, accuracy and perplexity of the next token.
+    of words, precision, recall and F1 of entities. Answers: exact match and F1. Relevance:
+    nDCG and mean reciprocal rank. Choices: accuracy. Vectors: mean reciprocal rank. A generator:
+    loss, accuracy and perplexity of the next token.
     """
     from kzoo.runs.data import aligned, read_dataset
     from kzoo.runs.goals import CLASSES

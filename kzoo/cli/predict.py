@@ -1,4 +1,4 @@
-"""`kzoo predict`: labels, ratings, numbers, entities, answers or completions for texts."""
+"""`kzoo predict`: labels, ratings, numbers, entities, answers, choices or completions."""
 
 from __future__ import annotations
 
@@ -39,13 +39,18 @@ def predict(
     strict: p.Strict = False,
     as_json: p.Json = False,
 ) -> None:
-    """Predict labels, numbers, entities or vectors of texts, answers, or how texts go on."""
-    from kzoo.runs.goals import CLASSES, LabelSets, Texts, Vectors
-    from kzoo.runs.reader import goal_of_model, load_trained, trained_file
+    """Predict labels, numbers, entities or vectors of texts, answers, or how texts go on.
+
+    Rows with candidates come from a file: the passages in their order, or the choice made.
+    """
+    from kzoo.runs.goals import CLASSES, Choices, LabelSets, Relevances, Texts, Vectors
+    from kzoo.runs.reader import goal_of_model, load_trained, trained_facts, trained_file
 
     path = trained_file(model)
     options = p.data_options(text_column, pair_column, None, encoding, strict)
-    rows = read_texts(texts or [], file, options, sys.stdin)
+    facts = trained_facts(path)
+    task = facts.goal.task if isinstance(facts.goal, (Relevances, Choices)) else None
+    rows = read_texts(texts or [], file, options, sys.stdin, task)
     loaded = load_trained(path)
     goal = goal_of_model(loaded)
     _check(goal is not CLASSES and top is not None, "--top", "a classifier", loaded)
@@ -114,8 +119,10 @@ def _label_sets(model: Any, rows: list[Any]) -> list[dict[str, Any]]:
 
 
 def _values(model: Any, rows: list[Any]) -> list[dict[str, Any]]:
-    """Numbers, entities or answers of rows."""
-    found = []
+    """Numbers, entities, answers, or what is said of candidates."""
+    from kzoo.heads.candidates import CandidateHead
+
+    found: list[dict[str, Any]] = []
     for row, value in zip(rows, model.predict_values(rows, verbose=0), strict=True):
         if hasattr(value, "entities"):
             found.append({"text": row, "entities": [vars(entity) for entity in value.entities]})
@@ -123,9 +130,27 @@ def _values(model: Any, rows: list[Any]) -> list[dict[str, Any]]:
             known = ("start", "end", "probability", "null_score")
             facts = {key: getattr(value, key) for key in known}
             found.append({"text": row, "answer": value.text, **facts})
+        elif isinstance(model.head, CandidateHead):
+            found.append(_candidates(model, row, value))
         else:
-            found.append({"text": row, "value": value.item()})
+            # A rating is a plain value already: its name.
+            plain = value.item() if hasattr(value, "item") else value
+            found.append({"text": row, "value": plain})
     return found
+
+
+def _candidates(model: Any, row: Any, value: Any) -> dict[str, Any]:
+    """What a head says of a row's candidates: the scores of all, or the right one."""
+    import numpy as np
+
+    text, several = row[0], [row[1]] if isinstance(row[1], str) else list(row[1])
+    if isinstance(value, (int, str)):
+        number = value if isinstance(value, int) else model.head.labels.index(value)
+        return {"text": text, "choice": several[number], "number": number}
+    scores = np.atleast_1d(value)[: len(several)].tolist()
+    order = sorted(range(len(several)), key=lambda i: -scores[i])
+    ranked = [{"text": several[i], "number": i, "score": scores[i]} for i in order]
+    return {"text": text, "passages": ranked}
 
 
 def _show_plain(answers: list[dict[str, Any]], key: str) -> None:
@@ -137,11 +162,16 @@ def _show_plain(answers: list[dict[str, Any]], key: str) -> None:
         if key == "vector":
             value = " ".join(f"{number:.3f}" for number in value[:4]) + f" ... ({len(value)})"
         elif isinstance(value, list):
-            said = [v if isinstance(v, str) else f"{v['text']} ({v['label']})" for v in value]
+            said = [v if isinstance(v, str) else _said(v) for v in value]
             value = ", ".join(said) or "-"
         shown = f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
         rows.add_row(Text(shown), Text(_short(answer["text"])))
     console.show(rows)
+
+
+def _said(part: dict[str, Any]) -> str:
+    of = part["label"] if "label" in part else f"{part['score']:.4g}"
+    return f"{part['text']} ({of})"
 
 
 def _short(row: Any) -> str:
@@ -178,24 +208,36 @@ _TABLES = (".jsonl", ".csv", ".tsv", ".parquet", ".gz")
 
 
 def read_texts(
-    words: list[str], file: str | None, options: DataOptions, stdin: TextIO
-) -> list[str] | list[tuple[str, str]]:
-    """Texts, or pairs of texts from a file with two columns.
+    words: list[str],
+    file: str | None,
+    options: DataOptions,
+    stdin: TextIO,
+    task: str | None = None,
+) -> list[Any]:
+    """Texts, or pairs of texts from a file with two columns, or texts with their candidates.
 
     Args:
         words: Texts of the command line.
         file: A path, `-` for standard input, or None.
         options: How a table is read.
         stdin: Read where there is neither.
+        task: That of a model that needs candidates, which only a file has. Default: none.
 
     Raises:
-        InputError: No text at all, two sources, or text that is not in the encoding.
+        InputError: No text at all, two sources, no file where candidates are needed, or text that
+            is not in the encoding.
         DatasetError: See `kzoo.datasets.load`.
     """
     from kzoo.errors import InputError
 
     if words and file is not None:
         raise InputError("TEXT and --file were both given; give one of them.")
+    if task is not None and (file is None or Path(file).suffix not in (".jsonl", ".parquet")):
+        columns = "query, passages" if task == "rank" else "context, choices"
+        raise InputError(
+            f"the model needs texts with candidates: give --file with a .jsonl or .parquet file of "
+            f"the columns {columns}."
+        )
     if words:
         return _not_blank(words, "the command line")
     if file is None and stdin.isatty():
@@ -204,7 +246,7 @@ def read_texts(
         return _not_blank(_lines(stdin.read()), "standard input")
     path = Path(file)
     if path.suffix.lower() in _TABLES:
-        return _table(path, options)
+        return _table(path, options, task)
     try:
         text = path.read_text(encoding=options.encoding)
     except (UnicodeDecodeError, LookupError) as error:
@@ -228,7 +270,7 @@ def _not_blank(lines: list[str], where: str) -> list[str]:
     return kept
 
 
-def _table(path: Path, options: DataOptions) -> list[str] | list[tuple[str, str]]:
+def _table(path: Path, options: DataOptions, task: str | None) -> list[Any]:
     from kzoo.datasets import load
 
     dataset = load(
@@ -238,5 +280,6 @@ def _table(path: Path, options: DataOptions) -> list[str] | list[tuple[str, str]
         encoding=options.encoding,
         strict=options.strict,
         labelled=False,
+        task=task,
     )
     return dataset["train"].inputs

@@ -1,4 +1,4 @@
-"""Data sets whose labels lie inside the texts: tagged words, entities, answers to questions."""
+"""Data sets of more than a text and a label: tagged words, entities, answers, candidates."""
 
 from __future__ import annotations
 
@@ -21,12 +21,24 @@ from kzoo.errors import DatasetError
 
 _TABLES = (".jsonl", ".jsonl.gz", ".parquet")
 _SUFFIXES = {"tag": (".conll", ".bio", ".iob2", ".txt"), "span": (".json",)}
+_CANDIDATES = ("rank", "choose")
 #: By task the usual columns: what is read, a second text, the labels. The first that fit are taken.
 _FORMS: dict[str, tuple[tuple[str, str | None, str], ...]] = {
     "tag": (("tokens", None, "tags"), ("text", None, "entities")),
     "span": (("question", "context", "answers"),),
+    "rank": (
+        *(("query", "passages", label) for label in ("relevance", "labels")),
+        *(("query", "passage", label) for label in ("relevance", "label")),
+    ),
+    "choose": (("context", "choices", "label"), ("question", "choices", "answer")),
 }
 TASKS = tuple(_FORMS)
+_WHAT = {
+    "tag": "Tagged texts",
+    "span": "Questions",
+    "rank": "Queries and passages",
+    "choose": "Questions and choices",
+}
 _OPTIONS = ("text_column", "label_column", "labelled", "task", "strict", "encoding")
 _BLANKS = re.compile("[ \t]+")  # no others: a token may be a no-break space
 
@@ -40,7 +52,10 @@ def load_annotated(path: Path, options: Options) -> Dataset:
     - ``tag``, from texts: `texts` holds strings, `labels` lists of (start, end, type) in
       characters;
     - ``span``: `texts` holds questions, `text_pairs` contexts, `labels` dicts of two lists, `text`
-      and `answer_start`, both empty for a question without an answer.
+      and `answer_start`, both empty for a question without an answer;
+    - ``rank``: `texts` holds queries, `text_pairs` lists of passages, `labels` lists of numbers;
+    - ``choose``: `texts` holds contexts, `text_pairs` lists of choices, `labels` the number or name
+      of the right one.
 
     Args:
         path: an existing file or folder.
@@ -53,13 +68,13 @@ def load_annotated(path: Path, options: Options) -> Dataset:
         DatasetError: see `kzoo.datasets.load`.
     """
     task = str(options.task)
-    allowed = (*_OPTIONS, "pair_column") if task == "span" else _OPTIONS
+    allowed = _OPTIONS if task == "tag" else (*_OPTIONS, "pair_column")
     options.refuse_others(allowed, f"`task` {task!r}")
     log = SkipLog(options.strict)
     notes: list[str] = []
     splits: dict[str, Split] = {}
     columns: dict[str, str] = {}
-    known = (*_TABLES, *(s + gz for s in _SUFFIXES[task] for gz in ("", ".gz")))
+    known = (*_TABLES, *(s + gz for s in _SUFFIXES.get(task, ()) for gz in ("", ".gz")))
     files = split_files(path, known, "seq.in" if task == "tag" else None)
     for name, file in files.items():
         rows, roles = _read(file, options, log, notes, is_first=not splits)
@@ -73,7 +88,7 @@ def load_annotated(path: Path, options: Options) -> Dataset:
         columns = columns or roles.as_dict()
     log.warn(str(path))
     card = Card(
-        description=f"{'Tagged texts' if task == 'tag' else 'Questions'} read from {path.name}.",
+        description=f"{_WHAT[task]} read from {path.name}.",
         source=str(path),
         counts={name: len(split) for name, split in splits.items()},
         skipped=log.entries(),
@@ -130,6 +145,8 @@ def _split(rows: Sequence[Row], roles: Roles, task: str) -> Split:
 def _label(value: Any, task: str) -> Any:
     if task == "span":
         return {"text": list(value["text"]), "answer_start": list(value["answer_start"])}
+    if task in _CANDIDATES:
+        return value
     if value and isinstance(value[0], dict):
         return [(span["start"], span["end"], span["label"]) for span in value]
     return list(value)
@@ -142,6 +159,10 @@ def _left_out(row: Row, roles: Roles, task: str, log: SkipLog) -> bool:
     text: Any = row.values.get(roles.text)
     if task == "tag" and isinstance(text, list):
         fault = _words_fault(text, roles.text)
+    elif task in _CANDIDATES:
+        found: Any = row.values.get(str(roles.pair))
+        several = [found] if isinstance(found, str) else found
+        fault = text_fault(text, roles.text) or _words_fault(several, str(roles.pair))
     else:
         names = [name for name in (roles.text, roles.pair) if name is not None]
         fault = next((f for name in names if (f := text_fault(row.values.get(name), name))), None)
@@ -149,6 +170,10 @@ def _left_out(row: Row, roles: Roles, task: str, log: SkipLog) -> bool:
         value: Any = row.values.get(roles.label)
         if task == "span":
             fault = _answers_fault(value, row.values, str(roles.pair))
+        elif task == "rank":
+            fault = _relevance_fault(value, found, roles.label)
+        elif task == "choose":
+            fault = _choice_fault(value, several, roles.label)
         elif isinstance(text, list):
             fault = _words_fault(value, roles.label)
             if fault is None and len(value) != len(text):
@@ -179,6 +204,25 @@ def _spans_fault(value: Any, text: Any, column: str) -> str | None:
         if not 0 <= start < end <= len(text):
             return f"an entry of {column!r} lies outside the text"
     return None
+
+
+def _relevance_fault(value: Any, passages: Any, column: str) -> str | None:
+    numbers = value if isinstance(value, list) else [value]
+    if isinstance(value, list) == isinstance(passages, str):
+        return f"{column!r} must be a list where the passages are one, and a number of a passage"
+    if any(isinstance(v, bool) or not isinstance(v, (int, float)) or v < 0 for v in numbers):
+        return f"{column!r} is no number from 0"
+    several = 1 if isinstance(passages, str) else len(passages)
+    return None if len(numbers) == several else f"{column!r} has another number than the passages"
+
+
+def _choice_fault(value: Any, choices: list[str], column: str) -> str | None:
+    if isinstance(value, str) and value.strip():
+        return None
+    if type(value) is not int:
+        return f"{column!r} is no number or name of a choice"
+    inside = 0 <= value < len(choices)
+    return None if inside else f"{column!r} is the number of no choice (they begin at 0)"
 
 
 def _answers_fault(value: Any, row: dict[str, Any], context: str) -> str | None:

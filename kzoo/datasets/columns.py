@@ -36,7 +36,7 @@ _PAIRS = (
 )
 _LABEL = ("label", "labels", "category", "intent", "class", "target", "sentiment")
 _SCORE = ("score", "similarity", "similarity_score", "relatedness_score")
-_TASKS = ("classification", "regression", "multilabel", "tag", "span")
+_TASKS = ("classification", "regression", "multilabel", "tag", "span", "rank", "choose")
 _IDS = ("id", "_id", "idx", "guid")
 
 

@@ -103,7 +103,10 @@ def load(
             ``tags``, and from folders ``train``, ``valid`` and ``test`` with ``seq.in`` and
             ``seq.out``; or texts with ``entities``, lists of ``{"start", "end", "label"}`` in
             characters. ``"span"`` reads questions with answers, from ``.json`` files of SQuAD 1.1
-            or 2.0 and from columns ``question``, ``context`` and ``answers``.
+            or 2.0 and from columns ``question``, ``context`` and ``answers``. ``"rank"`` reads a
+            ``query``, a list of ``passages`` and the ``relevance`` of each (or one ``passage`` a
+            row), ``"choose"`` a ``context``, a list of ``choices`` and the ``label``, the number
+            from 0 of the right one, both from ``.jsonl`` and ``.parquet``.
         label_separator: between several labels in one string, which may also be a JSON list.
             Default ``"|"``.
         allow_unseen_labels: accept classes that ``train`` does not have. Default False.

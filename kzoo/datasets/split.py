@@ -22,11 +22,12 @@ class Split:
 
     Args:
         texts: the texts; or lists of words, where the labels are tags.
-        text_pairs: the second text of each row, or None (default).
+        text_pairs: the second text of each row, or its candidates, or None (default).
         labels: class ids into `label_names` (stored as int32), scores (stored as float32), a
             matrix (rows, classes) of 0, 1 and -1 (not known) where a row may have several labels
             (stored as int8), or None (default) if the split is unlabelled. A list is converted.
-            An array of objects holds annotations of the texts: tags, entities or answers.
+            An array of objects holds annotations of the texts: tags, entities, answers, or of
+            which of their candidates are right.
         ids: an identifier per row, or None (default).
         label_names: class names, or None (default) for scores and unlabelled data.
 
@@ -35,7 +36,7 @@ class Split:
     """
 
     texts: list[Any]
-    text_pairs: list[str] | None = None
+    text_pairs: list[Any] | None = None
     labels: Labels | None = None
     ids: list[str] | None = None
     label_names: list[str] | None = None
@@ -77,7 +78,7 @@ class Split:
 
     @property
     def is_annotated(self) -> bool:
-        """Whether the labels are annotations: tags, entities or answers of each row."""
+        """Whether the labels are annotations of each row: tags, answers, relevances."""
         return self.labels is not None and self.labels.dtype.kind == "O"
 
     @property

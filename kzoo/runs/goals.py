@@ -293,6 +293,36 @@ class Answers(Tags):
     task = "span"
 
 
+class Relevances(Tags):
+    """How relevant each of a query's passages is."""
+
+    kinds = ("rank",)
+    classes = ("Rank",)
+    what = "the relevance of passages"
+    metrics: ClassVar[Mapping[str, Direction]] = {
+        "val_ndcg@10": "max",
+        "val_mrr@10": "max",
+        "val_loss": "min",
+    }
+    task = "rank"
+
+
+class Relevance(Relevances):
+    """How relevant the one passage of a row is."""
+
+    metrics: ClassVar[Mapping[str, Direction]] = {"val_spearman": "max", "val_loss": "min"}
+
+
+class Choices(Tags):
+    """Which of a row's candidates is right."""
+
+    kinds = ("choose",)
+    classes = ("Choose",)
+    what = "which candidate is right"
+    metrics: ClassVar[Mapping[str, Direction]] = {"val_accuracy": "max", "val_loss": "min"}
+    task = "choose"
+
+
 class Texts(Goal):
     """The next token, of texts or of what follows a prompt; or hidden tokens."""
 
@@ -364,7 +394,7 @@ class Vectors(Targets):
 CLASSES = Classes()
 GOALS: tuple[Goal, ...] = (
     *(CLASSES, LabelSets(), Ratings(), Numbers(), Tags(), Answers()),
-    *(Similarities(), Vectors(), Texts(), Targets()),
+    *(Relevances(), Relevance(), Choices(), Similarities(), Vectors(), Texts(), Targets()),
 )
 METRICS = tuple(dict.fromkeys(name for goal in GOALS for name in goal.metrics))
 
@@ -395,6 +425,8 @@ def goal_of(recipe: Recipe) -> Goal:
             f"dataset here has two. In Python: kzoo.load({recipe.name!r}).fit(rows)."
         )
     goal = goal_of_kind(kind)
+    if isinstance(goal, Relevances) and head.options.get("k") == 1:
+        return next(goal for goal in GOALS if isinstance(goal, Relevance))
     if goal is None:
         makes = "makes embeddings" if kind == "embed" else f"ends in a head of kind `{kind}`"
         known = ", ".join(kind for goal in GOALS for kind in goal.kinds)

@@ -114,3 +114,70 @@ def test_other_data_is_refused(kzoo, toys, tmp_path):
     found = kzoo("train", recipe, tmp_path / "train.jsonl", "--out", tmp_path / "o")
     assert found.code != 0
     assert "tokens" in found.err or "tags" in found.err
+
+
+def ranked(count, seed):
+    """The passage that repeats the query's first word is relevant."""
+    for number, row in enumerate(rows(count, seed)):
+        words = row["text"].split()
+        passages = ["we rest at home", row["text"]]
+        relevance = [0, 1]
+        if number % 2:
+            passages, relevance = passages[::-1], relevance[::-1]
+        yield {"query": words[0], "passages": passages, "relevance": relevance}
+
+
+def test_relevance(kzoo, toys):
+    data, out = trained(toys, "rank", ranked, "--epochs", 4, "--set", "head.k=2")
+    report = json.loads((out / "report.json").read_text())
+    assert report["metric"] == "val_ndcg@10"
+    found = json.loads(kzoo("evaluate", out, data, "--json").out)
+    for name in ("loss", "ndcg@10", "mrr@10"):
+        assert found[name] == pytest.approx(report["scores"]["test"][name])
+    assert found["mrr@10"] > 0.9
+    answers = json.loads(kzoo("predict", out, "--file", data / "test.jsonl", "--json").out)
+    rows_ = list(ranked(30, 2))
+    model = library.load(out)
+    for row, answer in zip(rows_[:3], answers, strict=False):
+        expected = model.rerank(row["query"], row["passages"])
+        assert answer["text"] == row["query"]
+        assert [p["number"] for p in answer["passages"]] == [e.number for e in expected]
+        scores = [e.score for e in expected]
+        assert [p["score"] for p in answer["passages"]] == pytest.approx(scores, abs=1e-5)
+    shown = kzoo("predict", out, "--file", data / "test.jsonl").out
+    assert "we rest at home (" in shown
+    refused = kzoo("predict", out, "a query")
+    assert refused.code != 0 and "columns query, passages" in refused.err
+
+
+def test_choices(kzoo, toys):
+    def made(count, seed):
+        for row in ranked(count, seed):
+            right = row["relevance"].index(1)
+            yield {"context": row["query"], "choices": row["passages"], "label": right}
+
+    data, out = trained(toys, "choose", made, "--epochs", 4, "--set", "head.k=2")
+    report = json.loads((out / "report.json").read_text())
+    found = json.loads(kzoo("evaluate", out, data, "--json").out)
+    assert found["accuracy"] == pytest.approx(report["scores"]["test"]["accuracy"])
+    assert found["accuracy"] > 0.9
+    answers = json.loads(kzoo("predict", out, "--file", data / "test.jsonl", "--json").out)
+    rows_ = list(made(30, 2))
+    right = [a["choice"] == r["choices"][r["label"]] for a, r in zip(answers, rows_, strict=True)]
+    assert sum(right) / len(right) == pytest.approx(found["accuracy"])
+    assert "race" in kzoo("predict", out, "--file", data / "test.jsonl").out
+
+
+def test_a_passage_a_row(toys, tmp_path):
+    """With k = 1 rows are single passages, and the correlation of all scores decides."""
+    parts = [
+        {"query": row["query"], "passage": passage, "relevance": relevance}
+        for row in ranked(30, 1)
+        for passage, relevance in zip(row["passages"], row["relevance"], strict=True)
+    ]
+    data = write_jsonl(tmp_path / "train.jsonl", parts)
+    head = {"kind": "rank", "k": 1, "dropout": 0.0}
+    recipe = write_recipe(tmp_path / "r.yaml", toys.folder / "trunk", adapters="lora", head=head)
+    runs.train(recipe, data, tmp_path / "run", runs.TrainOptions())
+    report = runs.open_run(tmp_path / "run").report
+    assert report["metric"] == "val_spearman" and report["scores"]["validation"]["spearman"] > 0.2
