@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kzoo.distillation.distiller import Distiller
     from kzoo.models.classifier import TextClassifier
     from kzoo.models.generator import Seq2SeqGenerator, TextGenerator
+    from kzoo.models.mask_filler import MaskFiller
     from kzoo.models.model import Model
     from kzoo.reads.arrays import ArrayInput
     from kzoo.reads.choices import ChoicesInput

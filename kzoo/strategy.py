@@ -53,6 +53,45 @@ def replica_count() -> int:
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
+def mean_over_replicas(value: Any) -> Any:
+    """The mean of what each replica has of a tensor; on one device, and outside of a step, itself.
+
+    What divides a loss has to be the same on all replicas: one that divides by its own count (of
+    tokens, of known labels) makes the items of a poorer replica count for more.
+    """
+    import tensorflow as tf
+
+    if (context := _replica()) is None:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, value)
+
+
+def gathered(value: Any) -> tuple[Any, Any]:
+    """The rows of all replicas, and the number of the first one that is this replica's.
+
+    Args:
+        value: (batch, ...), differentiable.
+
+    Returns:
+        (rows of all, ...), and an int32 scalar.
+    """
+    import tensorflow as tf
+
+    if (context := _replica()) is None:
+        return value, tf.constant(0)
+    counts = context.all_gather(tf.shape(value)[:1], 0)
+    number = context.replica_id_in_sync_group
+    return context.all_gather(value, 0), tf.reduce_sum(counts[:number])
+
+
+def _replica() -> Any:
+    """The context of one of several replicas, inside of a step; else None."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context
+
+
 def scalar(variable: Any) -> float:
     """The value of a scalar variable; `float()` refuses one that several replicas have."""
     return float(np.asarray(variable))

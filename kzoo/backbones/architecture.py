@@ -75,11 +75,8 @@ class Architecture(BaseModel):
         epsilon = float(reach(block, family.stacks[0].sites["attention_norm"]).epsilon)
         if not family.activation:
             return cls(activation=_fixed(family), layer_norm_epsilon=epsilon)
-        function = reach(block, family.activation[-1])
-        name = getattr(function, "__name__", str(function))
-        if name not in _BUILT:
-            raise WeightsError(f"The activation {name!r} of {family.backbone} is not supported.")
-        return cls(activation=_BUILT[name], layer_norm_epsilon=epsilon)
+        name = activation_name(reach(block, family.activation[-1]), family.backbone)
+        return cls(activation=name, layer_norm_epsilon=epsilon)
 
     def apply(self, backbone: Any, family: Family) -> None:
         """Sets activation and epsilon on the built layers of `backbone`, in place.
@@ -131,6 +128,18 @@ def activation_function(name: str) -> Any:
     if _ACTIVATIONS[name] == "gelu_tanh":
         return _gelu_tanh
     return keras.activations.get(_ACTIVATIONS[name])
+
+
+def activation_name(function: Any, whose: str) -> str:
+    """HF's name of a function that KerasHub or `apply` put into a layer.
+
+    Raises:
+        WeightsError: No HF name stands for it.
+    """
+    name = getattr(function, "__name__", str(function))
+    if name not in _BUILT:
+        raise WeightsError(f"The activation {name!r} of {whose} is not supported.")
+    return _BUILT[name]
 
 
 def _gelu_tanh(x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`kzoo predict`: labels, ratings, numbers, entities, answers, choices or completions."""
+"""`kzoo predict`: labels, ratings, numbers, entities, answers, choices, completions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def predict(
         typer.Option("--file", help="Texts: .txt (a line each), .jsonl, .csv, .tsv; - is stdin."),
     ] = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="Labels to show for each text; of a classifier. [1]")
+        int | None,
+        typer.Option(
+            min=1, help="Labels or tokens to show; of a classifier or a filler of masks. [1]"
+        ),
     ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="Longest completion; of a generator. [50]")
@@ -41,7 +44,8 @@ def predict(
 ) -> None:
     """Predict labels, numbers, entities or vectors of texts, answers, or how texts go on.
 
-    Rows with candidates come from a file: the passages in their order, or the choice made.
+    Of texts with [MASK], what stands there, if the model learned hidden tokens. Rows with
+    candidates come from a file: the passages in their order, or the choice made.
     """
     from kzoo.runs.goals import CLASSES, Choices, LabelSets, Relevances, Texts, Vectors
     from kzoo.runs.reader import goal_of_model, load_trained, trained_facts, trained_file
@@ -53,11 +57,15 @@ def predict(
     rows = read_texts(texts or [], file, options, sys.stdin, task)
     loaded = load_trained(path)
     goal = goal_of_model(loaded)
-    _check(goal is not CLASSES and top is not None, "--top", "a classifier", loaded)
-    writes = isinstance(goal, Texts) and not isinstance(goal, Vectors)
+    fills = hasattr(loaded, "fill")
+    writes = isinstance(goal, Texts) and not isinstance(goal, Vectors) and not fills
+    ranks = goal is CLASSES or fills
+    _check(not ranks and top is not None, "--top", "a classifier or a filler of masks", loaded)
     _check(not writes and max_new_tokens is not None, "--max-new-tokens", "a generator", loaded)
     if goal is CLASSES:
         answers = _answers(loaded, rows, top or 1)
+    elif fills:
+        answers = _fillings(loaded, rows, top or 1)
     elif writes:
         answers = _completions(loaded, rows, max_new_tokens or 50)
     elif isinstance(goal, LabelSets):
@@ -79,12 +87,14 @@ def _check(wrong: bool, option: str, whose: str, model: Any) -> None:
         raise typer.BadParameter(f"{option} is for {whose}; this is a {type(model).__name__}")
 
 
+def _fillings(model: Any, rows: list[Any], top: int) -> list[dict[str, Any]]:
+    found = zip(rows, model.fill(rows, top), strict=True)
+    return [
+        {"text": row, "masks": [[vars(f) for f in one] for one in masks]} for row, masks in found
+    ]
+
+
 def _completions(model: Any, rows: list[Any], most: int) -> list[dict[str, Any]]:
-    if not hasattr(model, "generate"):
-        raise typer.BadParameter(
-            "the model learned hidden tokens and writes no texts. What it learned is in its "
-            "adapter: model = kzoo.load(run); model.predict(texts) gives logits of tokens"
-        )
     if not isinstance(rows[0], str):
         raise typer.BadParameter(
             "pairs of texts were read, and completions are asked for: name the column of the "
@@ -161,6 +171,8 @@ def _show_plain(answers: list[dict[str, Any]], key: str) -> None:
         value = answer[key]
         if key == "vector":
             value = " ".join(f"{number:.3f}" for number in value[:4]) + f" ... ({len(value)})"
+        elif key == "masks":
+            value = "; ".join(", ".join(filling["token"] for filling in one) for one in value)
         elif isinstance(value, list):
             said = [v if isinstance(v, str) else _said(v) for v in value]
             value = ", ".join(said) or "-"

@@ -10,6 +10,7 @@ from keras import ops
 
 from kzoo.errors import DistillationError
 from kzoo.keras_internals import carried_mask, history
+from kzoo.strategy import mean_over_replicas
 
 
 class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
@@ -178,7 +179,7 @@ def weighted_mean(values: Any, sample_weight: Any = None, mask: Any = None) -> A
         # A masked value may be anything, NaN included: 0 * NaN would still be NaN.
         values = ops.where(kept > 0, values, 0.0)
         total = ops.cast(ops.prod(ops.shape(values)), "float32")
-        kept = kept * ops.divide_no_nan(total, ops.sum(kept))
+        kept = kept * ops.divide_no_nan(total, mean_over_replicas(ops.sum(kept)))
         weights = kept if weights is None else weights * kept
     return _Identity(name="mean", dtype="float32")(values, values, weights)
 

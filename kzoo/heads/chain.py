@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.heads.answers import Answer
+from kzoo.heads.batch_means import TokenMean
 from kzoo.heads.crf import (
     Parameters,
     allowed_transitions,
@@ -66,15 +67,14 @@ def best_tags(
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ChainLoss(keras.losses.Loss):  # type: ignore[misc]
+class ChainLoss(TokenMean):
     """Negative log-likelihood of chains of tags, the mean over their words.
 
     Args:
-        **kwargs: As `keras.losses.Loss`; `reduction` weighs words.
+        **kwargs: As `TokenMean`.
     """
 
     def __init__(self, name: str = "chain_loss", **kwargs: Any) -> None:
-        kwargs.setdefault("reduction", "mean_with_sample_weight")
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

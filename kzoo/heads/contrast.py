@@ -18,6 +18,7 @@ from kzoo.heads.head import Head
 from kzoo.keras_internals import every_layer, operations_before
 from kzoo.metrics.pairs import reciprocal_rank
 from kzoo.reads.text import TextInput
+from kzoo.strategy import gathered
 from kzoo.trunk.layer import Trunk
 
 
@@ -144,8 +145,8 @@ class Contrast(OnVectors):
     - `triplet`: max(d(anchor, positive) - d(anchor, negative) + margin, 0), the mean over a row's
       negatives (Schroff et al. 2015, arXiv:1503.03832).
 
-    The rows of a batch have anchors of similar length, as always in `fit`; under a
-    `tf.distribute` strategy a replica sees its own rows only.
+    The rows of a batch have anchors of similar length, as always in `fit`. Under a `tf.distribute`
+    strategy the candidates are those of all replicas.
 
     Args:
         loss: `infonce` or `triplet`.
@@ -246,11 +247,12 @@ def _infonce(vectors: Any, scale: float, symmetric: bool) -> Any:
     """float32 (batch, texts, width) to (batch,)."""
     unit = ops.normalize(vectors, axis=-1)
     anchors, positives = unit[:, 0], unit[:, 1]
-    candidates = ops.reshape(unit[:, 1:], (-1, unit.shape[-1]))
+    every, _ = gathered(unit)  # of all replicas: negatives are those of the whole batch
+    candidates = ops.reshape(every[:, 1:], (-1, unit.shape[-1]))
     own = scale * ops.sum(anchors * positives, axis=-1)
     found = ops.logsumexp(scale * ops.matmul(anchors, ops.transpose(candidates)), axis=-1) - own
     if symmetric:
-        back = scale * ops.matmul(positives, ops.transpose(anchors))
+        back = scale * ops.matmul(positives, ops.transpose(every[:, 0]))
         found = (found + ops.logsumexp(back, axis=-1) - own) / 2
     return found
 
@@ -316,7 +318,8 @@ class ContrastLoss(keras.losses.Loss):  # type: ignore[misc]
 def nearest_in_batch(y_true: Any, y_pred: Any) -> Any:
     """float32 (batch,): 1 where no candidate of the batch is nearer to the anchor than its own."""
     unit = ops.normalize(y_pred, axis=-1)
-    candidates = ops.reshape(unit[:, 1:], (-1, unit.shape[-1]))
+    every, first = gathered(unit)
+    candidates = ops.reshape(every[:, 1:], (-1, unit.shape[-1]))
     best = ops.argmax(ops.matmul(unit[:, 0], ops.transpose(candidates)), axis=-1)
-    place = ops.arange(ops.shape(y_pred)[0]) * (y_pred.shape[1] - 1)
+    place = (first + ops.arange(ops.shape(y_pred)[0])) * (y_pred.shape[1] - 1)
     return ops.cast(ops.equal(best, ops.cast(place, best.dtype)), "float32")

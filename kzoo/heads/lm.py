@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kzoo.errors import InputError
 from kzoo.heads import HEADS
+from kzoo.heads.batch_means import TokenCrossentropy
 from kzoo.heads.head import Head
 from kzoo.metrics.keras_token_accuracy import TokenAccuracy
 from kzoo.reads.language import LanguageInput
@@ -65,10 +66,7 @@ class LanguageHead(Head):
 
     def default_loss(self) -> Any:
         """Cross-entropy, the mean over the tokens that are learned."""
-        # The usual mean would count the padding of a batch and differ from batch to batch.
-        return keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction="mean_with_sample_weight"
-        )
+        return TokenCrossentropy()
 
     def default_weighted_metrics(self) -> list[Any]:
         """Accuracy of the next token, and perplexity."""

@@ -23,7 +23,8 @@ class MaskedLM(LanguageHead):
     """Predicts hidden tokens of an encoder; outputs float32 logits (batch, tokens, vocabulary).
 
     A dense layer, activation and norm, then the trunk's token embedding as output matrix and a
-    bias, as in BERT, RoBERTa and DistilBERT; `kzoo.load` reads those of HF's folders. What is
+    bias, as in BERT, RoBERTa and DistilBERT (in ALBERT the dense layer leads to the embedding's
+    width); `kzoo.load` reads those of HF's folders and of KerasHub's tasks. What is
     learned comes with the input (`kzoo.reads.masked.MaskedRead`). Each adapter has a copy of the
     head, which begins as that of the bare trunk. The metrics are accuracy and perplexity of the
     hidden tokens.
@@ -56,7 +57,13 @@ class MaskedLM(LanguageHead):
         # RoBERTa's head has this one whatever its blocks have.
         fixed = "gelu" if trunk.family.names.position_offset else trunk.architecture.activation
         epsilon = trunk.architecture.layer_norm_epsilon
-        return {"units": trunk.vocabulary_size, "activation": fixed, "epsilon": epsilon}
+        size = trunk.backbone.token_embedding.output_dim
+        return {
+            "units": trunk.vocabulary_size,
+            "activation": fixed,
+            "epsilon": epsilon,
+            **({"size": size} if size != self.width else {}),
+        }
 
     def make_answer(self, facts: Mapping[str, Any]) -> Answer:
         """See `Head`; further ones begin as the bare trunk's."""
@@ -102,14 +109,15 @@ class TransformAnswer(Answer):
 
     def _make(self) -> None:
         normal = keras.initializers.RandomNormal(stddev=0.02, seed=self.seed)
-        self.kernel = self.add_weight((self.width, self.width), normal, name="kernel")
-        self.dense_bias = self.add_weight((self.width,), "zeros", name="dense_bias")
-        self.gamma = self.add_weight((self.width,), "ones", name="gamma")
-        self.beta = self.add_weight((self.width,), "zeros", name="beta")
+        size = self.facts.get("size", self.width)  # of the embedding
+        self.kernel = self.add_weight((self.width, size), normal, name="kernel")
+        self.dense_bias = self.add_weight((size,), "zeros", name="dense_bias")
+        self.gamma = self.add_weight((size,), "ones", name="gamma")
+        self.beta = self.add_weight((size,), "zeros", name="beta")
         self.bias = self.add_weight((self.facts["units"],), "zeros", name="bias")
 
     def transformed(self, x: Any) -> Any:
-        """float32 (batch, length, width), what goes into the output matrix."""
+        """float32 (batch, length, size), what goes into the output matrix."""
         x = activation_function(self.facts["activation"])(
             ops.matmul(x, self.kernel) + self.dense_bias
         )

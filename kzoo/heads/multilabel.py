@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kzoo.errors import InputError
 from kzoo.heads import HEADS
+from kzoo.heads.batch_means import rows_over
 from kzoo.heads.classes import ClassHead, loss_options
 from kzoo.heads.labels import find_label_sets, label_matrix
 from kzoo.metrics.keras_label_sets import LabelRankingPrecision, LabelSetF1
@@ -245,8 +246,7 @@ class KnownCrossentropy(keras.losses.Loss):  # type: ignore[misc]
         values = ops.softplus(other)
         if self.gamma:
             values = values * ops.exp(self.gamma * ops.log_sigmoid(other))
-        rows = ops.cast(ops.shape(y_pred)[0], y_pred.dtype)
-        return ops.sum(values * known, axis=-1) * ops.divide_no_nan(rows, ops.sum(known))
+        return ops.sum(values * known, axis=-1) * rows_over(known)
 
     def get_config(self) -> dict[str, Any]:
         """See Keras."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kzoo.errors import InputError
 from kzoo.heads import HEADS
+from kzoo.heads.batch_means import rows_over
 from kzoo.heads.candidates import ABSENT, CandidateHead
 from kzoo.heads.classes import loss_options
 from kzoo.metrics.keras_ranking import NDCG, ReciprocalRank
@@ -204,7 +205,7 @@ class RankingLoss(keras.losses.Loss):  # type: ignore[misc]
         if self.kind in _POINTWISE:
             squared = self.kind == "squared_error"
             values = ops.square(s - y) if squared else ops.softplus(s) - y * s
-            return ops.sum(values * known, axis=-1) * _share(known)
+            return ops.sum(values * known, axis=-1) * rows_over(known)
         if self.kind in ("ranknet", "margin"):
             apart = s[:, :, None] - s[:, None, :]
             pairs = ops.cast(y[:, :, None] > y[:, None, :], s.dtype)
@@ -213,21 +214,15 @@ class RankingLoss(keras.losses.Loss):  # type: ignore[misc]
             values = margins if self.kind == "margin" else ops.softplus(-apart)
             count = ops.sum(pairs, axis=(1, 2))
             found = ops.divide_no_nan(ops.sum(values * pairs, axis=(1, 2)), count)
-            return found * _share(ops.cast(count > 0, s.dtype))
+            return found * rows_over(ops.cast(count > 0, s.dtype))
         log_p = ops.log_softmax(ops.where(there, s, ABSENT), axis=-1)
         if self.kind == "listnet":
             target = ops.softmax(ops.where(there, y, ABSENT), axis=-1)
             return -ops.sum(target * log_p * known, axis=-1)
         total = ops.sum(y, axis=-1, keepdims=True)
         found = -ops.sum(ops.divide_no_nan(y, total) * log_p * known, axis=-1)
-        return found * _share(ops.cast(total > 0, s.dtype))
+        return found * rows_over(ops.cast(total > 0, s.dtype))
 
     def get_config(self) -> dict[str, Any]:
         """See Keras."""
         return {**super().get_config(), "kind": self.kind, "margin": self.margin}
-
-
-def _share(counts: Any) -> Any:
-    """Rows of a batch over what counts in it."""
-    rows = ops.cast(ops.shape(counts)[0], counts.dtype)
-    return ops.divide_no_nan(rows, ops.sum(counts))

@@ -14,6 +14,7 @@ from kzoo.errors import AdapterError, InputError
 from kzoo.heads import HEADS
 from kzoo.heads.answers import Answer
 from kzoo.heads.head import Head
+from kzoo.strategy import mean_over_replicas
 
 
 @HEADS.register("regress")
@@ -165,12 +166,13 @@ class ScaledSquaredError(keras.losses.Loss):  # type: ignore[misc]
 class Pearson(keras.metrics.Metric):  # type: ignore[misc]
     """Pearson's correlation of two columns over all batches; 0 where one of them is constant.
 
-    From sums of squares around the first batch's means, which keeps them small.
+    From sums of squares around the first batch's means, which keeps them small; these are those of
+    all replicas, whose sums are added up.
     """
 
     def __init__(self, name: str = "pearson", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        for which in ("count", "x0", "y0", "x", "y", "xx", "yy", "xy"):
+        for which in ("begun", "x0", "y0", "count", "x", "y", "xx", "yy", "xy"):
             setattr(self, which, self.add_variable((), "zeros", name=which))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -180,9 +182,12 @@ class Pearson(keras.metrics.Metric):  # type: ignore[misc]
         w = ops.ones_like(x)
         if sample_weight is not None:
             w = ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
-        first = ops.equal(self.count, 0)
-        self.x0.assign(ops.where(first, ops.mean(x), self.x0))
-        self.y0.assign(ops.where(first, ops.mean(y), self.y0))
+        first = ops.equal(self.begun, 0)
+        rows = mean_over_replicas(ops.cast(ops.size(x), self.dtype))
+        for centre, values in ((self.x0, x), (self.y0, y)):
+            mean = ops.divide_no_nan(mean_over_replicas(ops.sum(values)), rows)
+            centre.assign(ops.where(first, mean, centre))
+        self.begun.assign(1.0)
         x, y = x - self.x0, y - self.y0
         sums = {
             "count": w,

@@ -16,6 +16,7 @@ from kzoo.errors import AdapterError, InputError, did_you_mean
 from kzoo.heads import HEADS
 from kzoo.heads.answers import Answer
 from kzoo.heads.at_tokens import AtTokens
+from kzoo.heads.batch_means import TokenCrossentropy
 from kzoo.heads.chain import (
     ChainAccuracy,
     ChainAnswer,
@@ -277,9 +278,7 @@ class Tag(AtTokens, ClassHead):
         """Cross-entropy, the mean over the words; with a CRF the chains' likelihood."""
         if self.crf:
             return ChainLoss()
-        return keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, ignore_class=UNLEARNED, reduction="mean_with_sample_weight"
-        )
+        return TokenCrossentropy(ignore_class=UNLEARNED)
 
     def default_metrics(self) -> list[Any]:
         """None: they count words, which weights say."""

@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from kzoo.errors import InputError
+from kzoo.heads.batch_means import TokenMean
 from kzoo.heads.regress import ScaledSquaredError
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class UncertainLoss(keras.losses.Loss):  # type: ignore[misc]
+class UncertainLoss(TokenMean):
     """``exp(-s) L + s / 2`` with a learned s, the logarithm of a task's variance.
 
     Of a squared error ``exp(-s) L / 2 + s / 2``: the negative log-likelihood of a normal
@@ -22,7 +23,6 @@ class UncertainLoss(keras.losses.Loss):  # type: ignore[misc]
     Args:
         loss: The task's own loss.
         log_variance: The variable s, a scalar. None in what was loaded, until a model binds it.
-        **kwargs: As `keras.losses.Loss`; `reduction` is that of `loss`.
     """
 
     def __init__(self, loss: Any, log_variance: Any = None, name: str = "uncertain") -> None:

@@ -33,9 +33,13 @@ _MASKED = {
     ),
     "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
     "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias"),
+    "albert": ("predictions.dense", "predictions.LayerNorm", "predictions.bias"),
 }
 _MASKED["xlm-roberta"] = _MASKED["roberta"]
-_MATRICES = ("cls.predictions.decoder.weight", "lm_head.decoder.weight", "vocab_projector.weight")
+_MATRICES = (
+    *("cls.predictions.decoder.weight", "predictions.decoder.weight"),
+    *("lm_head.decoder.weight", "vocab_projector.weight"),
+)
 _ENDINGS = {
     **{kind: ending for ending, kind in _KINDS.items()},
     **dict.fromkeys(("multilabel", "regress", "rank"), "SequenceClassification"),
@@ -106,7 +110,7 @@ def load_hf(
 
     Reads `BertForSequenceClassification` and the like: heads of sequences, tokens, questions,
     multiple choice and hidden tokens, of BERT, RoBERTa, XLM-RoBERTa, DistilBERT and (but for the
-    last two) ELECTRA. `kzoo.load(folder)` calls it.
+    last two) ELECTRA; of ALBERT hidden tokens. `kzoo.load(folder)` calls it.
 
     Args:
         folder: `config.json`, `model.safetensors` and tokenizer files.

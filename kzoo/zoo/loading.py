@@ -10,6 +10,7 @@ from typing import Any
 from kzoo.errors import InputError, RecipeError, did_you_mean
 from kzoo.zoo.catalogue import find_recipe
 from kzoo.zoo.hf_models import load_hf
+from kzoo.zoo.hub_tasks import load_hub_task
 from kzoo.zoo.recipe import Recipe, merged
 from kzoo.zoo.sections import HeadSection
 
@@ -18,6 +19,7 @@ _MODELS = {
     "classify": "kzoo.models.classifier:TextClassifier",
     "rank": "kzoo.retrieval.reranker:Reranker",
     **dict.fromkeys(("embed", "contrast", "similarity"), "kzoo.retrieval.text_encoder:TextEncoder"),
+    "masked_lm": "kzoo.models.mask_filler:MaskFiller",
     "causal_lm": "kzoo.models.generator:TextGenerator",
     "seq2seq_lm": "kzoo.models.generator:Seq2SeqGenerator",
 }
@@ -28,14 +30,15 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
 
     Args:
         name_or_path: Zoo name (`kzoo.list()`), a `.yaml` recipe, a `.keras` file, or a run folder
-            of `kzoo train`; or a folder of HF transformers with a head (see
-            `kzoo.zoo.hf_models.load_hf`, which takes `overrides` then).
+            of `kzoo train`; or a folder of HF transformers with a head, or of a KerasHub task (see
+            `kzoo.zoo.hf_models.load_hf` and `kzoo.zoo.hub_tasks.load_hub_task`, which take
+            `overrides` then).
         **overrides: Recipe keys with dots, as in `**{"head.dropout": 0.2}`, or shortcuts such as
             `num_classes`, `labels`, `adapter`, `max_tokens`, `seed`, `backbone` (a folder with
             weights), `learning_rate`, `epochs`, `pooling`. Not for saved models.
 
     Returns:
-        A `kzoo.Model`, ready to `fit`: a `TextClassifier`, `TextEncoder`, `Reranker`,
+        A `kzoo.Model`, ready to `fit`: a `TextClassifier`, `TextEncoder`, `Reranker`, `MaskFiller`,
         `TextGenerator` or `Seq2SeqGenerator` where the recipe ends in such a head.
 
     Raises:
@@ -52,6 +55,8 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
                 "load the zoo entry instead."
             )
         return _saved(path)
+    if path.is_dir() and (path / "task.json").is_file():
+        return load_hub_task(path, **overrides)
     if path.is_dir() and (path / "config.json").is_file():
         return load_hf(path, **overrides)
     recipe = find_recipe(name_or_path)

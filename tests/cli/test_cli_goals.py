@@ -63,6 +63,24 @@ def test_what_is_of_another_goal_is_refused(kzoo, numbers, toys, trained, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_hidden_tokens(kzoo, toys, tmp_path):
+    head = {"kind": "masked_lm", "dropout": 0.0}
+    recipe = write_recipe(tmp_path / "m.yaml", toys.folder / "trunk", adapters="lora", head=head)
+    data = write_jsonl(tmp_path / "texts.jsonl", [{"text": row["text"]} for row in rows(30, 1)])
+    out = tmp_path / "run"
+    assert kzoo("train", recipe, data, "--out", out, "--epochs", 1).code == 0
+    text = f"[MASK] {rows(1, 1)[0]['text']} [MASK]"
+    (answer,) = json.loads(kzoo("predict", out, text, "--top", 2, "--json").out)
+    (masks,) = library.load(out).fill([text], k=2)
+    assert [[f["token"] for f in own] for own in answer["masks"]] == [
+        [filling.token for filling in own] for own in masks
+    ]
+    shown = kzoo("predict", out, text).out
+    assert f"{masks[0][0].token}; {masks[1][0].token}" in shown
+    refused = kzoo("predict", out, "no mask")
+    assert refused.code == 2 and "has no [MASK]" in refused.err
+
+
 def test_a_generator(kzoo, tmp_path):
     transformers = pytest.importorskip("transformers")
     from tests.zoo.test_generation import CONFIGS, MODELS, letters

@@ -5,12 +5,10 @@ import itertools
 import keras
 import numpy as np
 import pytest
-import typer
 from tiny import NEGATIVE, POSITIVE, WORDS, make_model, make_tiny_trunk
 
 import kzoo
 from kzoo.backbones.text import EncodedTexts
-from kzoo.cli.predict import _completions
 from kzoo.datasets import Split
 from kzoo.errors import InputError
 from kzoo.reads.masked import choose_tokens, mask_token
@@ -23,7 +21,9 @@ TEXTS = (POSITIVE + NEGATIVE) * 2
 def make(**options):
     head = {"kind": "masked_lm", **options}
     training = {"learning_rate": 0.02}
-    return make_model(kzoo.Model, make_tiny_trunk(), max_tokens=64, head=head, training=training)
+    return make_model(
+        kzoo.MaskFiller, make_tiny_trunk(), max_tokens=64, head=head, training=training
+    )
 
 
 def test_a_share_of_each_row_and_one_at_least():
@@ -137,13 +137,38 @@ def test_goes_with_the_adapter(fitted, tmp_path):
     assert found == pytest.approx(fitted.evaluate(TEXTS, verbose=0, return_dict=True), rel=1e-4)
 
 
-def test_a_run_scores_it_and_writes_no_texts(fitted):
+def test_fills_masks(fitted):
+    texts = ["the [MASK] dog", "a good film", "[MASK] and the [MASK] cat is [MASK]"]
+    with pytest.raises(InputError, match=r"row 1 has no \[MASK\]"):
+        fitted.fill(texts)
+    with pytest.raises(InputError, match="hold 0 of them"):
+        fitted.fill(["the " * 80 + "[MASK]"])
+    texts.pop(1)
+    found = fitted.fill(texts, k=3, batch_size=1)
+    assert [len(masks) for masks in found] == [1, 3]
+    vocabulary = fitted.text.tokenizer
+    for text, masks in zip(texts, found, strict=True):
+        ids = vocabulary.encode(text).ids
+        logits = fitted.predict([text], verbose=0)[0]
+        places = [i for i, token in enumerate(ids) if token == vocabulary.token_to_id("[MASK]")]
+        for number, (place, fillings) in enumerate(zip(places, masks, strict=True)):
+            chances = np.exp(logits[place] - logits[place].max())
+            chances /= chances.sum()
+            best = np.argsort(-chances)[:3]
+            assert [f.token for f in fillings] == [vocabulary.id_to_token(i) for i in best]
+            assert [f.probability for f in fillings] == pytest.approx(chances[best], rel=1e-4)
+            parts = text.split("[MASK]")
+            said = parts[0]
+            for i, part in enumerate(parts[1:]):
+                said += (fillings[0].token if i == number else "[MASK]") + part
+            assert fillings[0].text == said
+
+
+def test_a_run_scores_it(fitted):
     goal = goal_of_kind("masked_lm")
     found = goal.score(fitted, Split(TEXTS)).summary()
     expected = fitted.evaluate(TEXTS, verbose=0, return_dict=True)
     assert found == pytest.approx({"rows": len(TEXTS), **expected})
-    with pytest.raises(typer.BadParameter, match="writes no texts"):
-        _completions(fitted, TEXTS, 5)
 
 
 def test_what_is_refused():

@@ -17,6 +17,7 @@ CHECKS = re.findall(r"@check\ndef (\w+)", SCRIPT.read_text(encoding="utf-8"))
 def report():
     tests = SCRIPT.parents[1]
     paths = [str(path) for path in (tests.parent, tests, tests / "distillation", tests / "runs")]
+    paths.append(str(tests / "conformance"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, str(SCRIPT)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -18,6 +18,8 @@ import numpy as np
 import tensorflow as tf
 from distillation_toys import cross_entropy, data, dense
 from runs_toys import write_dataset, write_recipe, write_trunk
+from test_heads_matrix import KINDS
+from test_heads_matrix import make as make_head
 from tiny import NEGATIVE, POSITIVE, make_model, make_tiny_trunk
 
 import kzoo
@@ -176,6 +178,22 @@ def _generation(scope, make_generator, pairs):
     fit = model.fit(pairs * 8, epochs=2, batch_size=8, verbose=0)
     written = model.generate([first for first, _ in pairs], max_new_tokens=4)
     return [*fit.history.values(), [ord(letter) for letter in "|".join(written)]]
+
+
+@check
+def every_head(scope):
+    """Heads whose rows have labels or read their own, as the conformance matrix has them."""
+    found = []
+    for kind in KINDS:
+        with scope():
+            model, rows, labels = make_head(kind)
+            # Adam would make steps of the noise in gradients that are 0.
+            model.compile(keras.optimizers.SGD(0.1))
+        options = {"epochs": 2, "batch_size": 4, "shuffle": False, "verbose": 0}
+        found.append(model.fit(rows, labels, **options).history["loss"])
+        found.append(list(model.evaluate(rows, labels, verbose=0, return_dict=True).values()))
+        found.append(model.predict(rows, verbose=0))
+    return found
 
 
 @check
