@@ -6,7 +6,7 @@ from typing import Any
 
 from _clock import Clock
 from _compare import Result, serve
-from annotated import load_rows, make_model
+from annotated import load_rows, make_model, score
 
 
 def work(request: dict[str, Any]) -> Result:
@@ -44,8 +44,10 @@ def work(request: dict[str, Any]) -> Result:
     answer = clock.stop()
     for name in ("validation", "test"):
         values = model.predict_values(rows[name][0], verbose=0)
-        found = model.head.value_scores(rows[name][1], values)
-        answer |= {f"{name}_{key}": 100 * value for key, value in found.items()}
+        if isinstance(rows[name][1], dict):
+            values = dict(zip(("intent", "slots"), values, strict=True))
+        found = score(model, values, rows[name][1])
+        answer |= {f"{name}_{key}": value for key, value in found.items()}
     return answer
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from _clock import Clock
 from _compare import Result, serve
 from _tasks import trunk_folder
-from annotated import load_rows, make_model
+from annotated import load_rows, make_model, score
 
 
 def work(request: dict[str, Any]) -> Result:
@@ -30,32 +30,36 @@ def work(request: dict[str, Any]) -> Result:
     torch.manual_seed(request["seed"])
     rows = load_rows(request["task"], request["data"], request["take"])
     model = make_model({**request, "crf": False})  # reads the rows, and reads off the outputs
-    head = model.head
-    head.learn(_objects(rows["train"][1]))
-    tags = request["task"] == "slots"
-    kind = "TokenClassification" if tags else "QuestionAnswering"
-    made = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
-        trunk_folder(),
-        **({"num_labels": head.units} if tags else {}),
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        **({"classifier_dropout": 0.1} if tags else {}),
-    )
+    joint, tags = request["task"] == "joint", request["task"] != "answers"
+    head = model.heads["slots"] if joint else model.head
+    labels = {n: part["slots"] if joint else part for n, (_, part) in rows.items()}
+    texts = {n: part["text"] if joint else part for n, (part, _) in rows.items()}
+    head.learn(_objects(labels["train"]))
+    plain = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    intents: list[str] = []
+    if joint:
+        intents = sorted(set(rows["train"][1]["intent"]))
+        made = two_heads(head.units, len(intents), plain)
+    elif tags:
+        made = transformers.AutoModelForTokenClassification.from_pretrained(
+            trunk_folder(), num_labels=head.units, classifier_dropout=0.1, **plain
+        )
+    else:
+        made = transformers.AutoModelForQuestionAnswering.from_pretrained(trunk_folder(), **plain)
     training = model.training_settings
     config = LoraConfig(
         r=8 if tags else 16,
         lora_alpha=16 if tags else 32,
         target_modules=["query", "value"] if tags else "all-linear",
-        modules_to_save=["classifier" if tags else "qa_outputs"],
+        modules_to_save=["classifier", *(["intents"] * joint)] if tags else ["qa_outputs"],
     )
     made = get_peft_model(made, config)
 
     def items(split: str) -> tuple[list[dict[str, Any]], Any]:
-        texts, labels = rows[split]
-        (part,) = model.reads["text"].encode(texts)
+        (part,) = model.reads["text"].encode(texts[split])
         windows = part.windows
         # Other splits are scored by what is read off; they may have tags never seen in training.
-        targets = head.align(_objects(labels), windows) if split == "train" else None
+        targets = head.align(_objects(labels[split]), windows) if split == "train" else None
         found = []
         for window in range(len(windows.encoded)):
             own = windows.tokens(window)
@@ -66,6 +70,9 @@ def work(request: dict[str, Any]) -> Result:
             }
             if targets is not None:
                 label = targets(np.asarray([window]), own.stop - own.start)[0][0]
+                if joint:
+                    own_row = rows[split][1]["intent"][windows.encoded.places.rows[window]]
+                    item["intent"] = intents.index(own_row)
                 if tags:
                     item["labels"] = np.where(label < 0, -100, label).tolist()
                 else:
@@ -122,17 +129,64 @@ def work(request: dict[str, Any]) -> Result:
     made.eval()
     for name in ("validation", "test"):
         found, windows = items(name)
+        chosen = []
         longest = max(len(item["input_ids"]) for item in found)
         outputs = np.zeros((len(found), longest, head.units), "float32")
         with torch.no_grad():
             for number, item in enumerate(found):
                 inputs = {k: torch.tensor([item[k]]) for k in list(item)[:3]}
                 logits = made(**inputs)
-                own = logits.logits if tags else torch.stack([logits[0], logits[1]], -1)
+                if joint:
+                    chosen.append(intents[int(logits["intents"][0].argmax())])
+                own = logits["logits"] if tags else torch.stack([logits[0], logits[1]], -1)
                 outputs[number, : own.shape[1]] = own[0].numpy()
-        scores = head.value_scores(rows[name][1], head.read_off(outputs, windows))
-        answer |= {f"{name}_{key}": 100 * value for key, value in scores.items()}
+        values: Any = head.read_off(outputs, windows)
+        if joint:  # none of these rows has several windows
+            values = {"slots": values, "intent": chosen}
+        answer |= {f"{name}_{k}": v for k, v in score(model, values, rows[name][1]).items()}
     return answer
+
+
+def two_heads(tags: int, intents: int, options: dict[str, Any]) -> Any:
+    """What kzoo's model is: the tokens to tags, their mean to an intent; losses are added."""
+    import torch
+    from transformers import AutoModel
+
+    class Joint(torch.nn.Module):
+        """A trunk under two heads."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = AutoModel.from_pretrained(
+                trunk_folder(), add_pooling_layer=False, **options
+            )
+            self.dropout = torch.nn.Dropout(0.1)
+            for name, size in (("classifier", tags), ("intents", intents)):
+                layer = torch.nn.Linear(self.trunk.config.hidden_size, size)
+                torch.nn.init.normal_(layer.weight, std=0.02)
+                torch.nn.init.zeros_(layer.bias)
+                setattr(self, name, layer)
+
+        def forward(
+            self,
+            input_ids: Any,
+            attention_mask: Any,
+            token_type_ids: Any,
+            labels: Any = None,
+            intent: Any = None,
+        ) -> Any:
+            tokens = self.trunk(input_ids, attention_mask, token_type_ids)[0]
+            real = attention_mask.unsqueeze(-1).to(tokens.dtype)
+            mean = (tokens * real).sum(1) / real.sum(1)
+            logits = self.classifier(self.dropout(tokens))
+            found = {"logits": logits, "intents": self.intents(self.dropout(mean))}
+            if labels is not None:
+                entropy = torch.nn.functional.cross_entropy
+                loss = entropy(logits.flatten(0, 1), labels.flatten())
+                found["loss"] = loss + entropy(found["intents"], intent)
+            return found
+
+    return Joint()
 
 
 def _objects(labels: list[Any]) -> Any:

@@ -102,6 +102,96 @@ def load_trec(root: str | Path, fine: bool = False) -> Dataset:
     return _classes("trec-fine" if fine else "trec", texts, labels, card)
 
 
+def load_rte(root: str | Path) -> Dataset:
+    """Recognizing Textual Entailment; the published development split is `test` here.
+
+    Args:
+        root: folder that holds ``rte/``.
+
+    Returns:
+        Pairs in ``train`` (2,127), ``validation`` (363 of the published training rows) and
+        ``test`` (277).
+    """
+    folder = Path(root) / "rte"
+    rows = {"train": _tsv(folder / "train.tsv", 4, header=True)}
+    rows |= {"validation": _tsv(folder / "val.tsv", 4), "test": _tsv(folder / "dev.tsv", 4)}
+    rows = {name: [row for row in split if row[0] != "index"] for name, split in rows.items()}
+    names = ["entailment", "not_entailment"]
+    splits = {
+        name: Split(
+            texts=[row[1] for row in split],
+            text_pairs=[row[2] for row in split],
+            labels=np.array([names.index(row[3]) for row in split], dtype=np.int32),
+            label_names=names,
+        )
+        for name, split in rows.items()
+    }
+    card = Card("Sentence pairs: does the second follow from the first.", source=str(folder))
+    return _dataset("rte", splits, names, card)
+
+
+def load_label_first(root: str | Path, name: str) -> Dataset:
+    """Customer reviews (``cr``) or SST-5 (``sst5``): a label, a blank, the text.
+
+    Args:
+        root: folder that holds ``cr/`` or ``sst5/``.
+        name: which.
+
+    Returns:
+        ``cr``: 3,775 reviews of two classes, four fifths ``train`` and a tenth each ``validation``
+        and ``test``, at random; ``sst5``: five classes in the published splits (8,544, 1,101,
+        2,210).
+    """
+    folder = Path(root) / name
+    files = {"train": "stsa.fine.train", "validation": "stsa.fine.dev", "test": "stsa.fine.test"}
+    texts, labels = {}, {}
+    for split, file in files.items() if name == "sst5" else [("train", "custrev.all")]:
+        lines = (folder / file).read_bytes().splitlines()
+        rows = [_decoded(line).split(" ", 1) for line in lines if line.strip()]
+        labels[split], texts[split] = ([row[side] for row in rows] for side in (0, 1))
+    if name == "cr":
+        texts, labels = _parts(texts["train"], labels["train"])
+    card = Card("Reviews with the sign or the degree of their sentiment.", source=str(folder))
+    return _classes(name, texts, labels, card)
+
+
+def load_agnews(root: str | Path) -> Dataset:
+    """AG News, of which the published test split is at hand: parts of it, at random.
+
+    Args:
+        root: folder that holds ``agnews/``.
+
+    Returns:
+        Title and description with one of 4 classes: 6,080 rows ``train``, 760 ``validation``,
+        760 ``test``.
+    """
+    path = Path(root) / "agnews" / "test.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    texts, labels = _parts([f"{row[1]}. {row[2]}" for row in rows], [row[0] for row in rows])
+    return _classes("agnews", texts, labels, Card("News by their topic.", source=str(path)))
+
+
+def _parts(
+    texts: list[str], labels: list[str]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Four fifths, a tenth and a tenth of rows, in an order drawn from seed 0."""
+    order = np.random.default_rng(0).permutation(len(texts))
+    cut, last = int(0.8 * len(order)), int(0.9 * len(order))
+    rows = {"train": order[:cut], "validation": order[cut:last], "test": order[last:]}
+    return (
+        {name: [texts[i] for i in own] for name, own in rows.items()},
+        {name: [labels[i] for i in own] for name, own in rows.items()},
+    )
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
 def load_stsb(root: str | Path) -> Dataset:
     """STS benchmark: sentence pairs with a similarity from 0 to 5.
 

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from kzoo.datasets import Dataset, load
 from kzoo.metrics import accuracy, binary_f1, macro_f1
 
-DATASETS = ("clinc150", "mrpc", "sst2", "trec", "python-docs")
+DATASETS = (
+    *("clinc150", "mrpc", "sst2", "trec", "python-docs"),
+    *("rte", "sst5", "cr", "agnews"),
+)
 METHODS = {
     "lora": "bert-lora",
     "adapter": "bert-adapter",
@@ -40,6 +43,10 @@ def load_task(name: str, root: str | Path, variant: str = "small", limit: int = 
         "mrpc": lambda: _data.load_mrpc(root),
         "sst2": lambda: _data.load_sst2(root),
         "trec": lambda: _data.load_trec(root),
+        "rte": lambda: _data.load_rte(root),
+        "sst5": lambda: _data.load_label_first(root, "sst5"),
+        "cr": lambda: _data.load_label_first(root, "cr"),
+        "agnews": lambda: _data.load_agnews(root),
         "python-docs": lambda: load("python-docs"),
     }
     data = readers[name]()

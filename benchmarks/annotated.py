@@ -1,11 +1,13 @@
 """Slots and answers: kzoo next to transformers' `Trainer` with HF PEFT, the same trunk and LoRA.
 
     python benchmarks/annotated.py slots --data DIR     (DIR/snips: train, valid, test)
+    python benchmarks/annotated.py joint --data DIR     (the same; intents and slots in one model)
     python benchmarks/annotated.py answers --data DIR   (DIR/xquad/xquad.en.json, by paragraphs)
 
 Both sides start from the same trunk weights and train the same windows of tokens with the same
-labels, LoRA (rank 8 on query and value for slots, 16 on all projections for answers), rate, batch
-size and epochs; the trunk's dropout is off on both. Each run is its own process, the sides take
+labels, LoRA (rank 8 on query and value, 16 on all projections for answers), rate, batch size and
+epochs; the trunk's dropout is off on both. The rate is each side's best of `--rates` on validation,
+with seed 0. Each run is its own process, the sides take
 turns. Seconds are those of the training; kzoo's hold its tokenising, the peer's do not.
 Predictions of both are read off and scored by the same code: strict entity F1; SQuAD's EM and F1.
 """
@@ -30,7 +32,11 @@ from _compare import (
 )
 from rich.console import Console
 
-SCORES = {"slots": ("entity_f1",), "answers": ("exact", "f1")}
+SCORES = {
+    "slots": ("entity_f1",),
+    "joint": ("entity_f1", "intent"),  # in percent, both
+    "answers": ("f1", "exact"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> Result:
@@ -50,8 +56,21 @@ def main(argv: Sequence[str] | None = None) -> Result:
     rows += [("total", "whole training, s"), ("cpu_total", "..., CPU s")]
 
     def run(script: str) -> Result:
-        seeds = [run_worker(script, {**vars(options), "seed": s}) for s in range(options.seeds)]
-        return {**medians(seeds, [key for key, _ in rows]), "seeds": seeds}
+        request, deciding = vars(options), f"validation_{SCORES[options.task][0]}"
+        tried = {
+            rate: run_worker(script, {**request, "learning_rate": rate, "seed": 0})
+            for rate in options.rates
+        }
+        best = max(tried, key=lambda rate: tried[rate][deciding])
+        console.print(
+            f"[dim]{script}: { {rate: found[deciding] for rate, found in tried.items()} }"
+        )
+        rest = range(1, options.seeds)
+        more = [run_worker(script, {**request, "learning_rate": best, "seed": s}) for s in rest]
+        return {
+            **medians([tried[best], *more], [k for k, _ in rows]),
+            "seeds": [tried[best], *more],
+        }
 
     results = interleave(
         {name: partial(run, script) for name, script in sides.items()},
@@ -61,13 +80,14 @@ def main(argv: Sequence[str] | None = None) -> Result:
     columns = {name: medians(found, [key for key, _ in rows]) for name, found in results.items()}
     compared = ("kzoo", "Trainer") if len(sides) == 2 else None
     title = (
-        f"{options.task}, rate {options.learning_rate:g}, {options.epochs} epochs, medians of "
+        f"{options.task}, rates {options.rates}, {options.epochs} epochs, medians of "
         f"{options.repeats} x {options.seeds} runs, load {facts['load_before']} at the start"
     )
     console.print(table(title, rows, columns, compared))
     for name, found in results.items():
-        each = [seed[rows[len(rows) - 5][0]] for result in found for seed in result["seeds"]]
-        console.print(f"{name}: {rows[len(rows) - 5][1]} of each run {each}")
+        for key in (key for key, _ in rows if key.startswith("test")):
+            each = [round(seed[key], 2) for result in found for seed in result["seeds"]]
+            console.print(f"{name}: {key} of each run {each}")
     measured: Result = {"options": vars(options), "machine": facts, "medians": columns}
     if compared:
         measured["ratio"] = ratio(columns["kzoo"]["total"], columns["Trainer"]["total"])
@@ -82,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("task", choices=list(SCORES))
     add("--data", required=True, metavar="DIR", help="folder that holds snips/ and xquad/")
-    add("--learning-rate", type=float, default=2e-3)
+    add("--rates", type=float, nargs="+", default=[2e-3])
     add("--epochs", type=int, default=3)
     add("--batch-size", type=int, default=32)
     add("--crf", action="store_true", help="of kzoo's tagger; the peer has none")
@@ -95,16 +115,22 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def load_rows(task: str, folder: Any, take: int) -> dict[str, tuple[list[Any], list[Any]]]:
+def load_rows(task: str, folder: Any, take: int) -> dict[str, tuple[Any, Any]]:
     """Rows and labels of train, validation and test."""
     from pathlib import Path
 
     import kzoo
 
-    if task == "slots":
+    if task in ("slots", "joint"):
         found = kzoo.datasets.load(Path(folder) / "snips", task="tag")
         splits = {name: found[name] for name in ("train", "validation", "test")}
         rows = {name: (split.inputs, list(split.labels)) for name, split in splits.items()}
+        if task == "joint":
+            folders = {"train": "train", "validation": "valid", "test": "test"}
+            for name, (texts, tags) in rows.items():
+                path = Path(folder) / "snips" / folders[name] / "label"
+                intents = [line.strip() for line in path.read_text("utf-8").splitlines()]
+                rows[name] = ({"text": texts}, {"slots": tags, "intent": intents})
     else:
         split = kzoo.datasets.load(Path(folder) / "xquad" / "xquad.en.json", task="span")["train"]
         contexts = list(dict.fromkeys(split.text_pairs))
@@ -115,7 +141,10 @@ def load_rows(task: str, folder: Any, take: int) -> dict[str, tuple[list[Any], l
             rows[name][0].append(tuple(pair))
             rows[name][1].append(answer)
     if take:
-        rows["train"] = (rows["train"][0][:take], rows["train"][1][:take])
+        rows["train"] = tuple(  # type: ignore[assignment]
+            {k: v[:take] for k, v in part.items()} if isinstance(part, dict) else part[:take]
+            for part in rows["train"]
+        )
     return rows
 
 
@@ -126,7 +155,28 @@ def make_model(request: dict[str, Any]) -> Any:
     if request["task"] == "slots":
         more = {"crf": True} if request["crf"] else {}
         return kzoo.load("bert-tagger", max_tokens=64, seed=request["seed"], **more)
-    return kzoo.load("bert-qa", seed=request["seed"])
+    if request["task"] == "answers":
+        return kzoo.load("bert-qa", seed=request["seed"])
+    trunk = kzoo.Trunk("minilm-l6", max_tokens=64, seed=request["seed"])
+    trunk.adapters.add("joint", "lora[r=8,alpha=16]")
+    text = kzoo.WordsInput(trunk, name="text")
+    states = trunk(text)
+    heads = [
+        kzoo.heads.Classify(name="intent", seed=request["seed"]),
+        kzoo.heads.Tag(name="slots", crf=request["crf"], seed=request["seed"]),
+    ]
+    return kzoo.Model(text, [head(states) for head in heads], seed=request["seed"])
+
+
+def score(model: Any, values: Any, labels: Any) -> dict[str, float]:
+    """Scores of what was read off, in percent."""
+    if not isinstance(labels, dict):
+        found = model.head.value_scores(labels, values)
+    else:
+        found = model.heads["slots"].value_scores(labels["slots"], values["slots"])
+        right = [a == b for a, b in zip(values["intent"], labels["intent"], strict=True)]
+        found["intent"] = sum(right) / len(right)
+    return {key: 100 * value for key, value in found.items()}
 
 
 if __name__ == "__main__":

@@ -60,9 +60,25 @@ def main(argv: Sequence[str] | None = None) -> Result:
     else:
         console.print(f"No peer: {reason}")
 
+    chosen: dict[str, tuple[float, Result]] = {}
+
     def run(script: str) -> Result:
+        if options.rates and script not in chosen:  # by validation accuracy, with seed 0
+            tried = {
+                rate: run_worker(script, {**request, "learning_rate": rate, "seed": 0})
+                for rate in options.rates
+            }
+            dev = {rate: found["validation_accuracy"] for rate, found in tried.items()}
+            best = max(dev, key=dev.__getitem__)
+            console.print(f"[dim]{script}: validation accuracy by rate {dev}")
+            chosen[script] = best, tried[best]
+        if options.rates:
+            request["learning_rate"], first = chosen[script]
         # Several seeds in one round: scores need more runs than timings do.
-        seeds = [run_worker(script, {**request, "seed": seed}) for seed in range(options.seeds)]
+        rest = range(1 if options.rates else 0, options.seeds)
+        seeds = [first] if options.rates else []
+        seeds += [run_worker(script, {**request, "seed": seed}) for seed in rest]
+        console.print(f"[dim]{script}: test {[round(s['test_accuracy'], 2) for s in seeds]}")
         middle = medians(seeds, [key for key, _ in ROWS] + ["first_step", "learning_rate"])
         return {**middle, "seeds": seeds}
 
@@ -78,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> Result:
     rate = results["kzoo"][0]["learning_rate"]
     title = (
         f"{options.dataset}{f' {options.variant}' * (options.dataset == 'clinc150')}, "
-        f"{METHODS[options.method]}, learning rate {rate:g}, medians of {options.repeats} x "
+        f"{METHODS[options.method]}, learning rate {rate:g} (kzoo), medians of {options.repeats} x "
         f"{options.seeds} runs, {facts['cores']} cores, load {facts['load_before']} at the start"
     )
     console.print(table(title, ROWS, columns, compared))  # type: ignore[arg-type]
@@ -118,6 +134,7 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, default=0, help="default: the recipe's")
     add("--batch-size", type=int, default=0, help="default: the recipe's")
     add("--learning-rate", type=float, default=0.0, help="of both sides; default: the recipe's")
+    add("--rates", type=float, nargs="+", help="each side takes the best one on validation")
     add("--rank", type=int, default=8, help="of LoRA")
     add("--alpha", type=float, default=16.0, help="of LoRA")
     add("--max-tokens", type=int, default=128)
