@@ -20,6 +20,7 @@ from kzoo.heads.head import Head
 from kzoo.keras_internals import (
     change_shape,
     every_layer,
+    graph_freed_with,
     history,
     outputs_structure,
     renew_functions,
@@ -311,8 +312,14 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
 
     def train_step(self, data: Any) -> Any:
         """As in Keras, or chunk by chunk where the settings say so."""
+        graph_freed_with(self)
         size = self.training_settings.chunk_size
         return super().train_step(data) if size is None else chunked_step(self, data, size)
+
+    def test_step(self, data: Any) -> Any:
+        """As in Keras."""
+        graph_freed_with(self)
+        return super().test_step(data)
 
     # --- Changes -----------------------------------------------------------------------------
 

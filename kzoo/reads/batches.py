@@ -17,6 +17,7 @@ from kzoo.reads.buckets import (
     ordered_batches,
     shuffled_batches,
 )
+from kzoo.reads.held import Held
 from kzoo.reads.orders import epoch_generators
 from kzoo.reads.read import Part
 
@@ -95,7 +96,9 @@ def batches(
         None if weights is None else _spec(weights),
         dict(learned or {}),
     )
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    held = Held(generate)
+    dataset = tf.data.Dataset.from_generator(held.caller(), output_signature=signature)
+    dataset.kzoo_held = held
     steps = -(-rows // batch_size)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2), order
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kzoo.errors import InputError
 from kzoo.reads.batches import padded_parts
+from kzoo.reads.held import Held
 from kzoo.reads.read import Part
 
 # (x, labels, weights) of one batch, raw -> the batch as Keras wants it
@@ -95,15 +96,20 @@ def encoded_dataset(dataset: Any, encode: Encode, signature: Any) -> Any:
             for array, s in zip(tf.nest.flatten(encode(x, y, weights)), flat_signature, strict=True)
         ]
 
+    held = Held(run)
+    caller = held.caller()
+
     def prepare(*element: Any) -> Any:
         tensors = tf.numpy_function(
-            run, tf.nest.flatten(element), [s.dtype for s in flat_signature]
+            caller, tf.nest.flatten(element), [s.dtype for s in flat_signature]
         )
         for tensor, own in zip(tensors, flat_signature, strict=True):
             tensor.set_shape(own.shape)
         return tf.nest.pack_sequence_as(signature, tensors)
 
-    return dataset.map(prepare).prefetch(2)
+    encoded = dataset.map(prepare)
+    encoded.kzoo_held = held
+    return encoded.prefetch(2)
 
 
 def unpacked(element: Any) -> tuple[Any, Any, Any]:
