@@ -12,7 +12,8 @@ import numpy as np
 from kzoo.datasets import Dataset, Split, load
 from kzoo.datasets import list as list_datasets
 from kzoo.errors import InputError
-from kzoo.runs.goals import CLASSES, Goal
+from kzoo.runs.goal import Goal
+from kzoo.runs.goals import CLASSES
 from kzoo.runs.options import DataOptions
 
 Say = Callable[[str], None]

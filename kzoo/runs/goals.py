@@ -1,4 +1,4 @@
-"""What a run learns (classes, label sets, ratings, numbers or texts), from what, judged by what.
+"""What runs learn: classes, label sets, ratings, numbers, tags, answers, candidates or texts.
 
 Imports neither TensorFlow nor Keras, so that mistakes show before either is loaded.
 """
@@ -7,89 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from kzoo.datasets import Dataset, Split
 from kzoo.errors import InputError, RecipeError, RunError
+from kzoo.runs.goal import Direction, Goal, kind_of_labels, labelled_rows, refuse_single_texts
 
 if TYPE_CHECKING:
     from kzoo.runs.scores import Scored
     from kzoo.zoo.recipe import Recipe
-
-Direction = Literal["max", "min"]
-
-
-class Goal:
-    """What the head of a recipe learns.
-
-    Attributes:
-        kinds: The kinds of heads that learn it.
-        classes: Their Keras classes, as saved models name them.
-        what: What is learned, in a word.
-        metrics: What may decide which epoch is kept, and which direction is better; the first is
-            the default.
-        shares: How rows are drawn, for people.
-        labelled: Whether rows have labels.
-        classed: Whether these are of a list of classes, which the recipe's head then names.
-    """
-
-    kinds: ClassVar[tuple[str, ...]]
-    classes: ClassVar[tuple[str, ...]]
-    what: ClassVar[str]
-    metrics: ClassVar[Mapping[str, Direction]]
-    shares: ClassVar[str] = "at random"
-    labelled: ClassVar[bool] = True
-    classed: ClassVar[bool] = False
-
-    def load_options(self) -> dict[str, Any]:
-        """Arguments of `kzoo.datasets.load`."""
-        return {}
-
-    def check(self, dataset: Dataset) -> Dataset:
-        """The dataset as this goal needs it.
-
-        Raises:
-            InputError: It holds something else.
-        """
-        return dataset
-
-    def check_train(self, dataset: Dataset) -> None:
-        """Refuses training rows that nothing can be learned from."""
-
-    def in_order(self, labels: list[str]) -> list[Any]:
-        """The classes that a dataset names, as the recipe's head shall know them."""
-        return labels
-
-    def check_thresholds(self, dataset: Dataset) -> None:
-        """Refuses to tune thresholds where there are none, or no rows for it.
-
-        Raises:
-            RunError: Says which of the two.
-        """
-        raise RunError(
-            f"`tune_thresholds` is for label sets; the recipe learns {self.what}. Leave it out."
-        )
-
-    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
-        """How well a model does on rows."""
-        raise NotImplementedError
-
-    def metric(self, wanted: str | None) -> str:
-        """The metric that decides which epoch is kept.
-
-        Raises:
-            RunError: It is one of another goal.
-        """
-        if wanted is None:
-            return next(iter(self.metrics))
-        if wanted not in self.metrics:
-            raise RunError(
-                f"`metric` must be {' or '.join(self.metrics)} for a recipe that learns "
-                f"{self.what}. Received: {wanted!r}"
-            )
-        return wanted
 
 
 class Classes(Goal):
@@ -104,14 +32,14 @@ class Classes(Goal):
 
     def check(self, dataset: Dataset) -> Dataset:
         """See `Goal`."""
-        found = _kind_of_labels(dataset)
+        found = kind_of_labels(dataset)
         if found != "classes":
             raise InputError(f"dataset {dataset.name!r} has {found}; {self.what} are needed.")
         return dataset
 
     def check_train(self, dataset: Dataset) -> None:
         """See `Goal`: two classes at least."""
-        train = _labelled(dataset)
+        train = labelled_rows(dataset)
         present = np.unique(train.labels)  # type: ignore[arg-type]
         if len(present) < 2:
             only = (dataset.label_names or [])[int(present[0])]
@@ -146,7 +74,7 @@ class LabelSets(Goal):
 
     def check(self, dataset: Dataset) -> Dataset:
         """See `Goal`."""
-        found = _kind_of_labels(dataset)
+        found = kind_of_labels(dataset)
         if found != "label sets":
             raise InputError(f"dataset {dataset.name!r} has {found}; label sets are needed.")
         return dataset
@@ -221,14 +149,14 @@ class Numbers(Goal):
 
     def check(self, dataset: Dataset) -> Dataset:
         """See `Goal`."""
-        found = _kind_of_labels(dataset)
+        found = kind_of_labels(dataset)
         if found != "numbers on a scale":
             raise InputError(f"dataset {dataset.name!r} has {found}; numbers are needed.")
         return dataset
 
     def check_train(self, dataset: Dataset) -> None:
         """See `Goal`: two different numbers at least."""
-        train = _labelled(dataset)
+        train = labelled_rows(dataset)
         if np.ptp(train.labels) == 0:  # type: ignore[arg-type]
             raise InputError(
                 f"dataset {dataset.name!r} has one number only: {train.labels[0]:g} in all "  # type: ignore[index]
@@ -252,7 +180,7 @@ class Similarities(Numbers):
     def check(self, dataset: Dataset) -> Dataset:
         """See `Goal`."""
         for name, split in dataset.splits.items():
-            _check_pairs(split, f"`{name}` of {dataset.name!r}", "two texts are compared")
+            refuse_single_texts(split, f"`{name}` of {dataset.name!r}", "two texts are compared")
         return super().check(dataset)
 
 
@@ -272,7 +200,7 @@ class Tags(Goal):
     def check(self, dataset: Dataset) -> Dataset:
         """See `Goal`."""
         if not any(split.is_annotated for split in dataset.splits.values()):
-            found = _kind_of_labels(dataset)
+            found = kind_of_labels(dataset)
             raise InputError(f"dataset {dataset.name!r} has {found}; {self.what} are needed.")
         return dataset
 
@@ -371,7 +299,7 @@ class Targets(Texts):
 
     def check_pairs(self, split: Split, where: str) -> Split:
         """See `Texts`."""
-        _check_pairs(split, where, self.needs)
+        refuse_single_texts(split, where, self.needs)
         return split
 
 
@@ -437,29 +365,3 @@ def goal_of(recipe: Recipe) -> Goal:
             "model.fit(texts, targets)."
         )
     return goal
-
-
-def _check_pairs(split: Split, where: str, needs: str) -> None:
-    if split.text_pairs is None:
-        raise InputError(
-            f"{where} has single texts, but {needs}. Name the two columns: `text_column` and "
-            "`pair_column`."
-        )
-
-
-def _kind_of_labels(dataset: Dataset) -> str:
-    splits = list(dataset.splits.values())
-    if any(split.is_regression for split in splits):
-        return "numbers on a scale"
-    if any(split.is_annotated for split in splits):
-        return "annotations of texts"
-    if dataset.label_names is None:
-        return "no labels"
-    return "label sets" if any(split.has_label_sets for split in splits) else "classes"
-
-
-def _labelled(dataset: Dataset) -> Split:
-    train = dataset["train"]
-    if train.labels is None:
-        raise InputError(f"`train` of {dataset.name!r} has no labels.")
-    return train

@@ -13,7 +13,8 @@ from kzoo.datasets import Dataset
 from kzoo.errors import RecipeError, RunError
 from kzoo.runs.data import Say, aligned, facts, read_dataset, training_data
 from kzoo.runs.folder import RunFolder
-from kzoo.runs.goals import CLASSES, Direction, Goal, goal_of
+from kzoo.runs.goal import Direction, Goal
+from kzoo.runs.goals import CLASSES, goal_of
 from kzoo.runs.options import TrainOptions
 from kzoo.training.settings import Training
 from kzoo.zoo.catalogue import find_recipe

@@ -12,7 +12,8 @@ from typing import Any
 from kzoo.errors import RecipeError, RunError
 from kzoo.runs import metrics_log
 from kzoo.runs.folder import RunFolder, load_adapters, read_json
-from kzoo.runs.goals import CLASSES, GOALS, Goal, goal_of_kind
+from kzoo.runs.goal import Goal
+from kzoo.runs.goals import CLASSES, GOALS, goal_of_kind
 
 
 class Run:

@@ -14,7 +14,7 @@ import keras
 
 from kzoo.runs import metrics_log
 from kzoo.runs.folder import RunFolder
-from kzoo.runs.goals import Direction
+from kzoo.runs.goal import Direction
 from kzoo.strategy import scalar
 
 
