@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -79,6 +79,19 @@ def has_window(attention: Any) -> bool:
     return hasattr(attention, "_mask_sliding_window")
 
 
+def autocast(layer: Any) -> AbstractContextManager[Any]:
+    """Where a half-precision layer runs: float32 variables are read in its compute dtype.
+
+    Keras opens such a scope around layers whose own variables have another dtype; the adapters of a
+    layer with bfloat16 variables have float32 ones.
+    """
+    from keras.src.backend.common.variables import AutocastScope
+
+    if layer is None or layer.variable_dtype == "float32":
+        return nullcontext()
+    return AutocastScope(layer.compute_dtype)  # type: ignore[no-any-return]
+
+
 def windowed_mask(attention: Any, mask: Any, start: Any) -> Any:
     """A mask with the sliding window in it that the layer would apply itself.
 
@@ -139,6 +152,12 @@ def operations_before(x: Any) -> Iterator[Any]:
 def outputs_structure(model: Any) -> Any:
     """The symbolic outputs of a functional model as they were given: a tensor, dict or list."""
     return model._outputs_struct
+
+
+def runs_backwards(embedding: Any) -> bool:
+    """Whether some graph takes an embedding's table as output matrix too (`reverse=True`)."""
+    calls = (node.arguments for node in getattr(embedding, "_inbound_nodes", ()))
+    return any(call.kwargs.get("reverse") or True in call.args[1:] for call in calls)
 
 
 def carried_mask(tensor: Any) -> Any:

@@ -75,7 +75,7 @@ def save_adapter(adapters: Adapters, name: str, path: str | Path, with_head: boo
             name=name,
             config=adapters.configs[name],
             trunk={
-                "fingerprint": adapters.trunk_fingerprint(),
+                "fingerprint": adapters.trunk_fingerprint(name),
                 **model.trunk_facts(),
                 "origin": Path(model.origin).name,
             },
@@ -139,7 +139,8 @@ def _read_for(adapters: Adapters, path: str | Path) -> AdapterFile:
         raise AdapterError(
             f"The adapter in {str(path)!r} was trained on another trunk: fingerprint "
             f"{content.trunk.get('fingerprint')} ({content.trunk.get('origin')}), this "
-            f"model's trunk is {here} ({adapters.host.origin})."
+            f"model's trunk is {here} ({adapters.host.origin})"
+            + (f", with {list(adapters.merged)} merged into it." if adapters.merged else ".")
         )
     return content
 

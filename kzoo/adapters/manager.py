@@ -21,7 +21,8 @@ from kzoo.adapters.config import AdapterConfig, parse_adapter
 from kzoo.adapters.files import swap_adapter
 from kzoo.adapters.formats import FORMATS
 from kzoo.adapters.host import Adaptable
-from kzoo.adapters.merging import Folded
+from kzoo.adapters.layers.base import AdapterLayer
+from kzoo.adapters.merging import Folded, check_alone
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.adapters.tables import adapter_rows, adapters_table, print_table
 from kzoo.backbones.trunk import fingerprint
@@ -202,13 +203,22 @@ class Adapters:
     def merge(self, name: str) -> None:
         """Folds an adapter into the trunk's weights: the same outputs at the trunk's own speed.
 
+        Of a stack the others go on acting.
+
         Raises:
-            AdapterError: The name is not known, already merged, holds NaN, or its method is no
-                linear change of weights. Nothing has changed then.
+            AdapterError: The name is not known, already merged, holds NaN, its method is no linear
+                change of weights, or the outputs would not be the same: it acts in a composition,
+                reads weights that another merge has changed, or stands at a table that is the
+                output matrix too. Nothing has changed then.
         """
         self.check_known(name)
-        self._folded.put_in(name, [layer for _, layer in self.host.sites.layers(name)])
-        self._set_active(None if name in self.active else self._active)
+        check_alone(name, self._active, self._layers)
+        output = any(head.reads_table for head in self.host.heads())
+        self._folded.put_in(name, self._layers(name), output)
+        self._set_active(without(self._active, name))
+
+    def _layers(self, name: str) -> list[AdapterLayer]:
+        return [layer for _, layer in self.host.sites.layers(name)]
 
     def unmerge(self, name: str) -> None:
         """Restores the trunk's weights bit for bit and makes the adapter the only active one.
@@ -296,9 +306,10 @@ class Adapters:
 
         Raises:
             AdapterError: Another trunk, configuration or other classes, or files that do not fit;
-                `load` takes those. Nothing has changed then.
+                `load` takes those; or the adapter is merged. Nothing has changed then.
         """
         self.check_known(name)
+        self._folded.refuse(name)
         swap_adapter(self, name, path, with_head)
 
     # Folders of other libraries: plain functions whose first argument is this manager.
@@ -318,9 +329,13 @@ class Adapters:
         self.check_known(name)
         return sum(math.prod(v.shape) for v in self.host.sites.trainable(name))
 
-    def trunk_fingerprint(self) -> str:
-        """sha256 of the trunk's weights, merged adapters taken out."""
-        return fingerprint([self._folded.original(v) for v in self.host.trunk_variables])
+    def trunk_fingerprint(self, name: str | None = None) -> str:
+        """sha256 of the trunk's weights, with what is merged into them.
+
+        Args:
+            name: Of a merged adapter, the weights as they were before it was merged. Default: now.
+        """
+        return fingerprint([self._folded.before(name, v) for v in self.host.trunk_variables])
 
     def summary(self, print_fn: Any = None) -> list[dict[str, Any]]:
         """Prints a table of the adapters and returns its rows.

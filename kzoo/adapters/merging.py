@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kzoo.adapters.acting.composition import Stack, names_in
 from kzoo.adapters.layers.base import AdapterLayer
 from kzoo.errors import AdapterError
+from kzoo.keras_internals import runs_backwards
 
 
 class Folded:
@@ -40,20 +42,41 @@ class Folded:
             if name in self._kept:
                 raise AdapterError(f"`{name}` is merged into the trunk. Unmerge it first.")
 
-    def put_in(self, name: str, layers: Iterable[AdapterLayer]) -> None:
-        """Folds an adapter in.
+    def put_in(self, name: str, layers: Iterable[AdapterLayer], table_is_output: bool) -> None:
+        """Folds an adapter in, around those that are folded in already.
+
+        Args:
+            name: The adapter.
+            layers: Its layers.
+            table_is_output: Whether a tied embedding's table is the output matrix of a head.
 
         Raises:
-            AdapterError: It is folded in already, the method is no linear change, or a number is
-                not finite. Nothing has changed then.
+            AdapterError: It is folded in already, the method is no linear change, a number is not
+                finite, it reads weights that an earlier one has changed, or a layer whose weights
+                are used twice would change where the adapter does not act. Nothing has changed
+                then.
         """
         if name in self._kept:
             raise AdapterError(f"`{name}` is merged already.")
         layers = list(layers)
+        changed = {id(variable) for kept in self._kept.values() for variable, _ in kept}
         for layer in layers:
             layer.check_finite()
             if not layer.mergeable:
                 layer.merged()  # says why
+            at = layer.place.layer
+            tied = getattr(at, "tie_weights", False) and not hasattr(layer, "apply_reverse")
+            if tied and (table_is_output or runs_backwards(at)):
+                raise AdapterError(
+                    f"`{name}` at {layer.place.key} cannot be merged: the model's output matrix is "
+                    "the same table, and the adapter acts on the input only."
+                )
+            if layer.reads_weights and (changed & {id(None), *map(id, at.weights)}):
+                raise AdapterError(
+                    f"`{name}` at {layer.place.key} cannot be merged over {list(self._kept)}: what "
+                    "it computes depends on the weights that were changed. Merge it first, or "
+                    "unmerge the others."
+                )
         kept: list[tuple[Any, NDArray[Any] | None]] = []
         try:
             for layer in layers:
@@ -98,10 +121,45 @@ class Folded:
         """Notes that an adapter was folded in before the model was saved."""
         self._kept[name] = [(None, None)]
 
-    def original(self, variable: Any) -> Any:
-        """A variable's value before any merge."""
-        for kept in self._kept.values():
-            for other, value in kept:
+    def before(self, name: str | None, variable: Any) -> Any:
+        """A variable's value before an adapter was folded in; now, where it is not."""
+        names = list(self._kept)
+        for later in names[names.index(name) :] if name in self._kept else ():
+            for other, value in self._kept[later]:
                 if other is variable and value is not None:
                     return value
         return variable
+
+
+def check_alone(name: str, active: Any, layers: Callable[[str], Iterable[AdapterLayer]]) -> None:
+    """Refuses to fold in one of several adapters that act, where the others would then act anew.
+
+    The one that is folded in becomes the innermost. In a stack that is the same where it was so
+    before, or where it and those below it only add, and where none of the others reads weights.
+
+    Args:
+        name: Which is to be folded in.
+        active: What acts.
+        layers: The layers of an adapter.
+
+    Raises:
+        AdapterError: Says which composition is in the way.
+    """
+    names = names_in(active)
+    if name not in names or len(names) == 1:
+        return
+    others = names[: names.index(name)]
+    inside = {layer.place.key: layer for layer in layers(name)}
+
+    def meet(those: Iterable[str]) -> Iterator[AdapterLayer]:
+        return (o for other in those for o in layers(other) if o.place.key in inside)
+
+    plain = isinstance(active, Stack) and tuple(names) == tuple(active.children)
+    below = all(o.adds and inside[o.place.key].adds for o in meet(others))
+    reads = any(o.reads_weights for o in meet(n for n in names if n != name))
+    if not plain or not below or reads:
+        raise AdapterError(
+            f"`{name}` acts in {type(active).__name__}({', '.join(names)}): merged, it would be "
+            "the innermost, and the outputs would change. Activate it alone first: "
+            f"activate({name!r})."
+        )

@@ -56,6 +56,8 @@ class Head(keras.layers.Layer):  # type: ignore[misc]
     has_variables: ClassVar[bool] = True
     #: Whether the input says what is learned (a language model), and not a column of labels.
     self_labelled: ClassVar[bool] = False
+    #: Whether the trunk's token table is the output matrix too.
+    reads_table: ClassVar[bool] = False
     #: Whether rows have labels, and do not say by themselves what is learned (rows of vectors).
     labelled: ClassVar[bool] = True
     #: One row of what `targets` (of `AtTokens` what `align`) gives, and of its weights.

@@ -30,6 +30,7 @@ class LanguageHead(Head):
     kind = "lm"
     has_variables = False
     self_labelled = True
+    reads_table = True
     target_shape = (None,)
     weight_shape = (None,)
 

@@ -121,7 +121,7 @@ def test_trained_models(mistake, toys, trained, tmp_path):
     assert "Train it first: kzoo train bert-lora" in mistake("predict", "bert-lora", "a text")
     (tmp_path / "bad.keras").write_bytes(b"no zip")
     assert "no complete .keras file" in mistake("evaluate", tmp_path / "bad.keras", toys.data)
-    assert "cannot be loaded" in mistake("predict", tmp_path / "bad.keras", "a text")
+    assert "no complete .keras file" in mistake("predict", tmp_path / "bad.keras", "a text")
     assert "it has 'train', 'test'" in mistake("evaluate", trained, toys.data, "--split", "tset")
 
 

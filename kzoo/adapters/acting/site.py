@@ -14,6 +14,7 @@ from kzoo.adapters.acting.running import around
 from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
+from kzoo.keras_internals import autocast
 
 _NO_VIRTUAL_TOKENS = (
     "A prompt is active, and the token ids have none of its virtual tokens. kzoo.TextInput writes "
@@ -66,6 +67,10 @@ class AdapterSite:
             self.running()
         if self.active is None and not self.prompts:
             return self._base(*args, **kwargs)
+        with autocast(self.place.layer):
+            return self._run(*args, **kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
         if self.place.whole_call:
             return self.adapted(lambda call: self.base(*call[0], **call[1]))((args, kwargs))
         x, *rest = args

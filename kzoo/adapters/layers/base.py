@@ -30,9 +30,18 @@ class AdapterLayer(keras.layers.Layer):  # type: ignore[misc]
     row_wise = False
     mergeable = False  # whether `merged` folds the adapter into the sublayer's own variables
 
+    @property
+    def adds(self) -> bool:
+        """Whether it adds the same to any function: inner(x) + f(x); such ones commute."""
+        return False
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether what it computes depends on the sublayer's numbers, beside inner(x)."""
+        return False
+
     def __init__(self, config: Any, place: Place, name: str) -> None:
-        policy = place.layer.dtype_policy if place.layer is not None else None
-        super().__init__(name=name, dtype=policy)
+        super().__init__(name=name, dtype=with_float32_variables(place))
         self.config = config
         # In a tuple inside a plain object: the sublayer belongs to the backbone.
         self._where = _Untracked(place)
@@ -75,6 +84,17 @@ class AdapterLayer(keras.layers.Layer):  # type: ignore[misc]
         for variable in self.weights:
             if not np.isfinite(np.asarray(variable)).all():
                 raise AdapterError(f"`{variable.name}` at {self.place.key} is not finite.")
+
+
+def with_float32_variables(place: Place) -> Any:
+    """The policy of an adapter at a layer: variables of a half-precision trunk are float32.
+
+    An optimizer's small steps vanish in a half-precision variable: 1 + 1e-3 is 1 in bfloat16.
+    """
+    policy = place.layer.dtype_policy if place.layer is not None else None
+    if policy is None or policy.variable_dtype == "float32":
+        return policy
+    return keras.DTypePolicy(f"mixed_{policy.compute_dtype}")
 
 
 class _Untracked:

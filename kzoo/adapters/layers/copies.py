@@ -26,6 +26,8 @@ class BitfitLayer(AdapterLayer):
     mergeable = True
     row_wise = True
 
+    reads_weights = True  # type: ignore[assignment]
+
     def __init__(self, config: BitfitConfig, place: Place, building: Building) -> None:
         super().__init__(config, place, building.name)
         self.host: Norm | Projection
@@ -57,6 +59,8 @@ class LnLayer(AdapterLayer):
 
     mergeable = True
     row_wise = True
+
+    reads_weights = True  # type: ignore[assignment]
 
     def __init__(self, config: LnConfig, place: Place, building: Building) -> None:
         super().__init__(config, place, building.name)

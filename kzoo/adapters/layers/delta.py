@@ -38,6 +38,11 @@ class DeltaLayer(AdapterLayer):
         self.projection = Projection(place.layer)
         self.seed = building.seed_at(place)
 
+    @property
+    def adds(self) -> bool:
+        """See `AdapterLayer`."""
+        return not self.reads_weights
+
     def delta(self) -> Any:
         """D as a tensor (in, out)."""
         raise NotImplementedError

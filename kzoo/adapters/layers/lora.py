@@ -54,6 +54,11 @@ class LoraLayer(DeltaLayer):
         rate = 0.0 if self.projection.is_embedding else config.dropout
         self.dropout = keras.layers.Dropout(rate, seed=self.seed) if rate else None
 
+    @property
+    def reads_weights(self) -> bool:
+        """See `AdapterLayer`: DoRA's norms are W's, and a trained bias stands in place of b."""
+        return self.magnitude is not None or self.bias is not None
+
     def _initial_a(self, r: int) -> Any:
         if self.projection.is_embedding:
             return "zeros"
@@ -86,8 +91,10 @@ class LoraLayer(DeltaLayer):
     def column_norms(self) -> Any:
         """The norm of each column of W + D as a constant: float32 (1, out)."""
         scaling = self.scaling if self.config.rescales_bias else 1.0
-        total = self.projection.matrix() + self.delta() / scaling
-        total = keras.ops.cast(keras.ops.stop_gradient(total), "float32")
+        matrix, delta = (
+            keras.ops.cast(part, "float32") for part in (self.projection.matrix(), self.delta())
+        )
+        total = keras.ops.stop_gradient(matrix + delta / scaling)
         squares = keras.ops.sum(keras.ops.square(total), axis=-2, keepdims=True)
         return keras.ops.sqrt(keras.ops.maximum(squares, 1e-24))
 

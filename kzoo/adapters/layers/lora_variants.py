@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kzoo.adapters.config import Building
+from kzoo.adapters.layers.base import with_float32_variables
 from kzoo.adapters.layers.delta import DeltaLayer
 from kzoo.adapters.methods.lora_variants import AdaloraConfig, VeraConfig
 from kzoo.backbones.places import Place
@@ -115,7 +116,7 @@ class VeraProjections(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, config: VeraConfig, places: Sequence[Place], name: str, seed: int) -> None:
-        super().__init__(name=name, dtype=places[0].layer.dtype_policy)
+        super().__init__(name=name, dtype=with_float32_variables(places[0]))
         widest_in = max(place.size_in for place in places)
         widest_out = max(place.size_out for place in places)
         self.vera_a = self._random("vera_a", (widest_in, config.r), seed)
