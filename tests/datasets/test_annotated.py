@@ -244,7 +244,7 @@ def test_unlabelled_questions(tmp_path):
     assert load(path, task="span", labelled=False)["train"].labels is None
     with pytest.raises(DatasetError, match=r"must have the columns.*'answers'.*found: \['id'"):
         load(path, task="span")
-    with pytest.raises(DatasetError, match=r"`task` must be .*'span' or None, received 'qa'"):
+    with pytest.raises(DatasetError, match=r"`task` must be .*'choose' or None, received 'qa'"):
         load(path, task="qa")
 
 

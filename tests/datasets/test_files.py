@@ -215,7 +215,7 @@ HEAD = "text,label\n"
         ("x.csv", "text,text,label\na,b,c\n", {}, "occurs twice"),
         ("x.csv", HEAD + "a,b\n", {"text_column": "Text"}, "`text_column` 'Text' is not a column"),
         ("x.csv", HEAD + "a,b\n", {"labelled": False, "label_column": "label"}, "leave one"),
-        ("x.csv", HEAD + "a,b\n", {"task": "rank"}, "`task` must be.*'rank'"),
+        ("x.csv", HEAD + "a,b\n", {"task": "ranking"}, "`task` must be.*'ranking'"),
         ("x.csv", HEAD + "a,b\n", {"task": "regression"}, "label 'b'.*not a finite number"),
         ("x.csv", HEAD + "a,b\n", {"data_dir": "d"}, "`data_dir` means nothing"),
         ("x.csv", HEAD + "a,b\n", {"split": "test"}, "`split` 'test'.*'train'"),

@@ -52,7 +52,8 @@ def test_a_model_goes(use):
     round_()
     before = kept()
     references = round_()
-    assert kept() == before
+    after = kept()  # fewer, where tests before this one had left something
+    assert after[0] <= before[0] and after[1] <= before[1]
     assert [reference() for reference in references] == [None, None]
 
 
