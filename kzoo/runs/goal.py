@@ -27,6 +27,7 @@ class Goal:
         metrics: What may decide which epoch is kept, and which direction is better; the first is
             the default.
         shares: How rows are drawn, for people.
+        scorer: The function of `kzoo.runs.scores` that judges a model.
         labelled: Whether rows have labels.
         classed: Whether these are of a list of classes, which the recipe's head then names.
     """
@@ -35,6 +36,7 @@ class Goal:
     classes: ClassVar[tuple[str, ...]]
     what: ClassVar[str]
     metrics: ClassVar[Mapping[str, Direction]]
+    scorer: ClassVar[str]
     shares: ClassVar[str] = "at random"
     labelled: ClassVar[bool] = True
     classed: ClassVar[bool] = False
@@ -70,7 +72,10 @@ class Goal:
 
     def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
         """How well a model does on rows."""
-        raise NotImplementedError
+        from kzoo.runs import scores
+
+        found: Scored = getattr(scores, self.scorer)(model, split, where)
+        return found
 
     def metric(self, wanted: str | None) -> str:
         """The metric that decides which epoch is kept.

@@ -26,6 +26,7 @@ class Classes(Goal):
     kinds = ("classify",)
     classes = ("Classify",)
     what = "classes"
+    scorer = "score"
     metrics: ClassVar[Mapping[str, Direction]] = {"val_accuracy": "max", "val_macro_f1": "max"}
     shares = "classes in proportion"
     classed = True
@@ -48,12 +49,6 @@ class Classes(Goal):
                 "training rows. A classifier needs at least two."
             )
 
-    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
-        """See `Goal`."""
-        from kzoo.runs.scores import score
-
-        return score(model, split, where)
-
 
 class LabelSets(Goal):
     """Any number of labels a row."""
@@ -61,6 +56,7 @@ class LabelSets(Goal):
     kinds = ("multilabel",)
     classes = ("MultiLabel",)
     what = "label sets"
+    scorer = "score_label_sets"
     metrics: ClassVar[Mapping[str, Direction]] = {
         "val_micro_f1": "max",
         "val_macro_f1": "max",
@@ -87,12 +83,6 @@ class LabelSets(Goal):
                 "few rows to set some aside. Leave it out."
             )
 
-    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
-        """See `Goal`."""
-        from kzoo.runs.scores import score_label_sets
-
-        return score_label_sets(model, split, where)
-
 
 class Ratings(Classes):
     """A rating a row, of ratings that have an order."""
@@ -100,6 +90,7 @@ class Ratings(Classes):
     kinds = ("ordinal",)
     classes = ("Ordinal",)
     what = "ratings"
+    scorer = "score_ratings"
     metrics: ClassVar[Mapping[str, Direction]] = {
         "val_kappa": "max",
         "val_mae": "min",
@@ -124,12 +115,6 @@ class Ratings(Classes):
                 "recipe key `head.labels`: [lowest, ..., highest]."
             ) from error
 
-    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
-        """See `Goal`."""
-        from kzoo.runs.scores import score_ratings
-
-        return score_ratings(model, split, where)
-
 
 class Numbers(Goal):
     """A number a row."""
@@ -137,6 +122,7 @@ class Numbers(Goal):
     kinds = ("regress",)
     classes = ("Regress",)
     what = "numbers"
+    scorer = "score_numbers"
     metrics: ClassVar[Mapping[str, Direction]] = {
         "val_pearson": "max",
         "val_spearman": "max",
@@ -163,12 +149,6 @@ class Numbers(Goal):
                 f"{len(train)} training rows. There is nothing to learn."
             )
 
-    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
-        """See `Goal`."""
-        from kzoo.runs.scores import score_numbers
-
-        return score_numbers(model, split, where)
-
 
 class Similarities(Numbers):
     """How alike two texts are, by the cosine of their vectors."""
@@ -190,6 +170,7 @@ class Tags(Goal):
     kinds = ("tag",)
     classes = ("Tag",)
     what = "tags"
+    scorer = "score_annotated"
     metrics: ClassVar[Mapping[str, Direction]] = {"val_entity_f1": "max", "val_accuracy": "max"}
     task: ClassVar[str] = "tag"
 
@@ -203,12 +184,6 @@ class Tags(Goal):
             found = kind_of_labels(dataset)
             raise InputError(f"dataset {dataset.name!r} has {found}; {self.what} are needed.")
         return dataset
-
-    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
-        """See `Goal`."""
-        from kzoo.runs.scores import score_annotated
-
-        return score_annotated(model, split, where)
 
 
 class Answers(Tags):
@@ -257,6 +232,7 @@ class Texts(Goal):
     kinds: ClassVar[tuple[str, ...]] = ("causal_lm", "masked_lm")
     classes: ClassVar[tuple[str, ...]] = ("CausalLM", "MaskedLM")
     what = "texts"
+    scorer = "score_texts"
     metrics: ClassVar[Mapping[str, Direction]] = {"val_perplexity": "min", "val_accuracy": "max"}
     labelled = False
 
@@ -274,9 +250,7 @@ class Texts(Goal):
 
     def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
         """See `Goal`."""
-        from kzoo.runs.scores import score_texts
-
-        return score_texts(model, self.check_pairs(split, where), where)
+        return super().score(model, self.check_pairs(split, where), where)
 
     def check_pairs(self, split: Split, where: str) -> Split:
         """The split; pairs are prompt and completion, single texts are learned as a whole."""
@@ -309,14 +283,9 @@ class Vectors(Targets):
     kinds = ("contrast",)
     classes = ("Contrast",)
     what = "vectors"
+    scorer = "score_vectors"
     metrics: ClassVar[Mapping[str, Direction]] = {"val_mrr": "max", "val_loss": "min"}
     needs = "vectors are learned from two texts that belong together"
-
-    def score(self, model: Any, split: Split, where: str = "the dataset") -> Scored:
-        """See `Goal`."""
-        from kzoo.runs.scores import score_vectors
-
-        return score_vectors(model, self.check_pairs(split, where), where)
 
 
 CLASSES = Classes()
