@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import keras
+
 from kzoo.adapters.host import renew_optimizer, trunk_changed
 from kzoo.errors import InputError
 from kzoo.keras_internals import FUNCTIONS
@@ -42,7 +44,7 @@ class HeadCompile(RawData):
         weighted_metrics: Any = None,
         loss_weights: Any = None,
         jit_compile: bool | str = "auto",
-        learning_rate: float | None = None,
+        learning_rate: Any = None,
         **kwargs: Any,
     ) -> None:
         """As `keras.Model.compile`, with the recipe's and the heads' values for what is left out.
@@ -55,7 +57,8 @@ class HeadCompile(RawData):
             weighted_metrics: Default: the heads', where `metrics` is left out too.
             loss_weights: Default: the heads'.
             jit_compile: `True`, `False`, or `"auto"`: XLA on GPU and TPU, not on CPU.
-            learning_rate: Peak rate of the default optimizer.
+            learning_rate: Peak rate of the default optimizer; or a `LearningRateSchedule`, which
+                stands in the place of warm-up and decay.
             **kwargs: Passed on.
 
         Raises:
@@ -73,7 +76,8 @@ class HeadCompile(RawData):
                 **kwargs,
             }
         )
-        self._recipe_schedule = optimizer is None
+        scheduled = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+        self._recipe_schedule = optimizer is None and not scheduled
         if optimizer is None:
             optimizer = default_optimizer(self.training_settings, learning_rate)
         elif learning_rate is not None:

@@ -106,23 +106,33 @@ class RawFit(RawValues):
             validation_data = self._prepare_validation(validation_data)
         for head in self.heads.values():
             head.note_fit()
-        if self._recipe_schedule:
-            callbacks = self.with_schedule(callbacks)
-        with streams.own_errors():
-            return super().fit(  # type: ignore[misc]
-                x,
-                y,
-                batch_size=batch_size,
-                epochs=self.default_epochs if epochs is None else epochs,
-                verbose=verbose,
-                callbacks=callbacks,
-                validation_split=validation_split,
-                validation_data=validation_data,
-                shuffle=shuffle,
-                class_weight=class_weight,
-                sample_weight=sample_weight,
-                **kwargs,
-            )
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = callbacks.callbacks
+        several = isinstance(callbacks, (list, tuple))
+        callbacks = [c for c in (callbacks if several else [callbacks]) if c is not None]
+        schedule = None
+        if self._recipe_schedule and not WarmupLinearDecay.yields_to(callbacks):
+            schedule = WarmupLinearDecay(self.training_settings.warmup)
+            callbacks.insert(0, schedule)
+        try:
+            with streams.own_errors():
+                return super().fit(  # type: ignore[misc]
+                    x,
+                    y,
+                    batch_size=batch_size,
+                    epochs=self.default_epochs if epochs is None else epochs,
+                    verbose=verbose,
+                    callbacks=callbacks,
+                    validation_split=validation_split,
+                    validation_data=validation_data,
+                    shuffle=shuffle,
+                    class_weight=class_weight,
+                    sample_weight=sample_weight,
+                    **kwargs,
+                )
+        finally:
+            if schedule is not None:
+                schedule.on_train_end()
 
     def make_train_function(self, force: bool = False) -> Any:
         """As in Keras, which would build the optimizer in the step and so trace the step twice."""
@@ -174,15 +184,6 @@ class RawFit(RawValues):
     def uses_recipe_schedule(self) -> bool:
         """Whether the model was compiled with the recipe's optimizer."""
         return self._recipe_schedule
-
-    def with_schedule(self, callbacks: Any) -> Any:
-        """Keras callbacks with the recipe's warm-up and decay in front."""
-        schedule = WarmupLinearDecay(self.training_settings.warmup)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(schedule)
-            return callbacks
-        several = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-        return [schedule, *(c for c in several if c is not None)]
 
     def _prepare_validation(self, data: Any) -> Any:
         parts = data if isinstance(data, tuple) and not is_split(data) else (data,)

@@ -40,15 +40,15 @@ class AdamW(_ClipsTheSum, keras.optimizers.AdamW):  # type: ignore[misc]
     """`keras.optimizers.AdamW`, whose clipping does not depend on the number of replicas."""
 
 
-def default_optimizer(training: Training, learning_rate: float | None = None) -> Any:
+def default_optimizer(training: Training, learning_rate: Any = None) -> Any:
     """Adam, or AdamW where the recipe decays weights (never biases and norms), with clipping.
 
     Args:
         training: The recipe's values.
-        learning_rate: Peak rate instead of the recipe's.
+        learning_rate: Peak rate, or a `LearningRateSchedule`, instead of the recipe's.
     """
     options = {
-        "learning_rate": learning_rate or training.learning_rate,
+        "learning_rate": training.learning_rate if learning_rate is None else learning_rate,
         "global_clipnorm": training.clip_norm,
     }
     if not training.weight_decay:
