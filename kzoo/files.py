@@ -17,7 +17,7 @@ def replacing_folder(target: str | Path) -> Iterator[Path]:
     Args:
         target: Folder to write; an existing one is replaced as a whole.
     """
-    target = Path(target)
+    target = Path(target).expanduser()
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     fresh.chmod(0o755)  # mkdtemp's 0700 is for secrets
@@ -41,7 +41,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes a file atomically and durably."""
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

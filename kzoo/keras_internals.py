@@ -275,3 +275,15 @@ def _slots(value: Any, count: int) -> bool:
         and all(v is None or isinstance(v, keras.Variable) for v in value)
         and not any(v is not None and v.trainable for v in value)
     )
+
+
+def is_batched(dataset: Any) -> bool | None:
+    """Whether an element of a `tf.data.Dataset` is a batch; None where its making does not show it."""
+    kept = ("Prefetch", "Cache", "Memory", "Repeat", "Take", "Skip", "Shuffle", "Options", "Shard")
+    while True:
+        name = type(dataset).__name__
+        if "Batch" in name or "TensorSlice" in name:
+            return "Batch" in name and "Unbatch" not in name
+        if not any(word in name for word in kept):
+            return None
+        (dataset,) = dataset._inputs()

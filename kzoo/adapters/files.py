@@ -66,7 +66,7 @@ def check_target(target: Path) -> None:
 
 def save_adapter(adapters: Adapters, name: str, path: str | Path, with_head: bool = True) -> None:
     """Writes one adapter of a model; `model.adapters.save` says how."""
-    check_target(Path(path))
+    check_target(Path(path).expanduser())
     model = adapters.host
     head, head_variables = model.head_state(name) if with_head else (None, {})
     write_adapter(
@@ -192,7 +192,7 @@ def read_adapter(folder: str | Path) -> AdapterFile:
     Raises:
         AdapterError: Missing, truncated or foreign files, or a newer format.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise AdapterError(f"`path` {str(folder)!r} has no {CONFIG_FILE}; it is no adapter folder.")

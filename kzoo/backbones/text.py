@@ -371,6 +371,12 @@ def check_rows(rows: Any, name: str = "x") -> list[TextRow]:
                 f"`{name}` row {number} must be a string or a pair of strings. "
                 f"Received: {row!r:.80} of type {type(row).__name__}"
             )
+        for text in (row,) if isinstance(row, str) else row:
+            if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+                raise InputError(
+                    f"`{name}` row {number} holds half of a surrogate pair, which is no text: "
+                    f"{text!r:.80}. Clean it: text.encode('utf-8', 'replace').decode()"
+                )
         checked.append(row)
     if checked and len({isinstance(row, str) for row in checked}) > 1:
         raise InputError(f"`{name}` mixes single texts and pairs. Pass one kind.")

@@ -51,16 +51,19 @@ def check_output_widths(teacher: Any, student: Any) -> None:
 
 
 def align_labels(teacher: Any, student: Any) -> None:
-    """One label vocabulary for both: a student's head without one takes the teacher's.
+    """One label vocabulary for both: a student's head without classes takes the teacher's.
 
     Raises:
         DistillationError: if both have one and they differ, also if only in order.
     """
     for theirs, own in _paired_heads(teacher, student):
         if theirs.labels is None:
+            if own.is_open and not theirs.is_open:
+                own.set_number(theirs.num_classes)
+                student.heads_learned()
             continue
         if own.labels is None:
-            own.set_labels(theirs.labels)
+            own.set_labels(theirs.labels, theirs.numbers)
             student.heads_learned()
         elif own.labels != theirs.labels:
             raise DistillationError(

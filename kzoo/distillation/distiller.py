@@ -324,8 +324,18 @@ class Distiller(RawFit, keras.distillation.Distiller):  # type: ignore[misc]
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """As in Keras; without labels only the losses are reported."""
         if y is None:
-            return self.get_metrics_result()
+            losses = [m for m in self.metrics if isinstance(m, keras.metrics.Mean)]
+            return {metric.name: metric.result() for metric in losses}
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self) -> Any:
+        """As in Keras, which has no result of the student's metrics before it saw labels."""
+        found: dict[str, Any] = {}
+        for metric in self.metrics:
+            if getattr(metric, "built", True):
+                result = metric.result()
+                found |= result if isinstance(result, dict) else {metric.name: result}
+        return found
 
     def _run_student(self, x: Any, training: bool | None, **kwargs: Any) -> Any:
         x = select(x, self.student, "student")

@@ -101,8 +101,18 @@ class ClassHead(Head):
             )
         return self.num_classes or 0
 
-    def set_labels(self, labels: Sequence[Any]) -> None:
+    @property
+    def numbers(self) -> bool:
+        """Whether the names are integers as they stand in label columns, such as years."""
+        return bool(self.facts.get("numbers"))
+
+    def set_labels(self, labels: Sequence[Any], numbers: bool = False) -> None:
         """Names the classes; sizes the output layer where the classes were not known.
+
+        Args:
+            labels: The names.
+            numbers: Whether they are integers as they stand in label columns, and `predict_values`
+                gives integers.
 
         Raises:
             InputError: The names are not distinct, or their number is not `num_classes`.
@@ -111,6 +121,15 @@ class ClassHead(Head):
         _check_names(names, self.num_classes if self.facts["settled"] else None)
         for answer in self.acting():
             self._settle(answer, len(names), names)
+            if numbers:
+                for own in (answer, self.answers[""]):
+                    if own.facts["labels"] == names:
+                        own.change(numbers=True)
+
+    def set_number(self, number: int) -> None:
+        """Settles how many classes there are, without names."""
+        for answer in self.acting():
+            self._settle(answer, number, None)
 
     def learn(self, column: NDArray[Any], names: Sequence[str] | None = None) -> None:
         """See `Head`: finds the classes, or checks that the labels can be known ones."""
@@ -137,9 +156,19 @@ class ClassHead(Head):
 
     def class_weight(self, weights: Mapping[Any, float]) -> dict[int, float]:
         """See `Head`."""
-        labels = self.labels or []
+        labels: list[Any] = self.labels or list(range(self.known_classes()))
         ids: dict[Any, int] = {label: number for number, label in enumerate(labels)}
-        return {ids.get(key, key): weight for key, weight in weights.items()}
+        if self.numbers:
+            ids = {int(label): number for label, number in ids.items()}
+        elif self.labels:
+            ids |= {number: number for number in range(len(labels))}
+        if unknown := [key for key in weights if key not in ids]:
+            raise InputError(
+                f"`class_weight` has {unknown[0]!r}, which is no class of `{self.name}`: "
+                f"{labels[:10]}"
+            )
+        given = {ids[key]: weight for key, weight in weights.items()}
+        return {number: given.get(number, 1.0) for number in range(len(labels))}
 
     # --- Files -------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from kzoo.errors import InputError
 from kzoo.heads import HEADS
 from kzoo.heads.answers import Answer
 from kzoo.heads.classes import ClassHead, loss_options
-from kzoo.heads.labels import find_labels, to_ids
+from kzoo.heads.labels import are_numbers, find_labels, to_ids
 from kzoo.metrics import MacroF1
 
 # Losses by name, and the options of each with their defaults.
@@ -47,7 +47,7 @@ class Classify(ClassHead):
     """
 
     kind = "classify"
-    kept = ("counts",)
+    kept = ("counts", "numbers")
 
     def __init__(
         self,
@@ -72,7 +72,10 @@ class Classify(ClassHead):
 
     def learn(self, column: NDArray[Any], names: Sequence[str] | None = None) -> None:
         """See `Head`: finds the classes, and counts them where the loss needs that."""
+        fresh = [answer for answer in self.acting() if not answer.facts["settled"]]
         super().learn(column, names)
+        if fresh and names is None and self.labels is not None and are_numbers(column):
+            self.set_labels(self.labels, numbers=True)
         if self.loss_kind == "class_balanced":
             counts = np.bincount(self.targets(column, names), minlength=self.known_classes())
             for answer in self.acting():
@@ -80,7 +83,8 @@ class Classify(ClassHead):
 
     def targets(self, column: NDArray[Any], names: Sequence[str] | None = None) -> NDArray[Any]:
         """Class ids, int32 (n,)."""
-        return to_ids(np.asarray(column), self.labels, self.known_classes(), names)
+        known = self.labels, self.known_classes()
+        return to_ids(np.asarray(column), *known, names, self.numbers)
 
     def default_loss(self) -> Any:
         """The one of the argument `loss`, of logits."""
@@ -106,7 +110,7 @@ class Classify(ClassHead):
     def decode(self, outputs: NDArray[Any]) -> list[Any]:
         """The most probable class of each row: its name, or its id where there are no names."""
         ids = np.argmax(outputs, axis=-1).tolist()
-        labels = self.labels
+        labels = [int(name) for name in self.labels or ()] if self.numbers else self.labels
         return ids if labels is None else [labels[i] for i in ids]
 
     def saved_facts(self, answer: Answer) -> dict[str, Any]:

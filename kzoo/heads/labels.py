@@ -14,17 +14,21 @@ from kzoo.errors import InputError
 def find_labels(column: NDArray[Any], names: Sequence[str] | None) -> tuple[str, ...] | int:
     """What a label column says about the classes.
 
+    Integers that fill at least half of 0 ... max are ids, and there are max + 1 classes; others,
+    such as years or ratings from 1 to 5, are names.
+
     Args:
-        column: n ints or strings.
+        column: n ints or strings, or one-hot rows (n, classes).
         names: Names that integer labels index into, where the data have them.
 
     Returns:
-        The label names in sorted order (or `names`), or for bare integers their number, max + 1.
+        The label names in sorted order (or `names`), or for ids the number of classes.
 
     Raises:
-        InputError: Floats that are not whole, negative ints, or one class only.
+        InputError: Floats that are not whole, a missing label, or one class only.
     """
-    column = _clean(column)
+    given = np.asarray(column)
+    column = _clean(given)
     distinct = sorted(set(column.tolist()))
     if len(distinct) < 2:
         raise InputError(
@@ -33,9 +37,13 @@ def find_labels(column: NDArray[Any], names: Sequence[str] | None) -> tuple[str,
         )
     if names is not None:
         return tuple(names)
+    if given.ndim == 2:
+        return int(given.shape[1])
     if column.dtype.kind == "U":
         return tuple(distinct)
-    return int(distinct[-1]) + 1
+    if distinct[0] == 0 and 2 * len(distinct) > distinct[-1]:
+        return int(distinct[-1]) + 1
+    return tuple(str(value) for value in distinct)
 
 
 def to_ids(
@@ -43,14 +51,16 @@ def to_ids(
     labels: Sequence[str] | None,
     num_classes: int,
     names: Sequence[str] | None = None,
+    numbers: bool = False,
 ) -> NDArray[np.int32]:
     """Maps a label column to class ids.
 
     Args:
-        column: n ints or strings.
+        column: n ints or strings, or one-hot rows (n, classes).
         labels: The model's label names, or None for a model that was trained on bare ints.
         num_classes: The model's classes.
         names: Names that integer labels index into, where the data have them.
+        numbers: Whether the model's labels are integers as they stand in columns, and not ids.
 
     Returns:
         int32 (n,).
@@ -62,6 +72,8 @@ def to_ids(
     renamed = names is not None and labels is not None and tuple(names) != tuple(labels)
     if renamed and column.dtype.kind != "U":
         column = np.asarray(names, dtype=str)[column]
+    elif numbers and column.dtype.kind != "U":
+        column = column.astype(str)
     if column.dtype.kind == "U":
         if labels is None:
             raise InputError(
@@ -226,8 +238,30 @@ def _unseen(row: Any, label: Any, labels: Sequence[str]) -> InputError:
     )
 
 
-def _clean(column: NDArray[Any]) -> NDArray[Any]:
+def are_numbers(column: NDArray[Any]) -> bool:
+    """Whether a label column holds one integer a row."""
     column = np.asarray(column)
+    return column.ndim == 1 and _clean(column).dtype.kind != "U"
+
+
+def _clean(column: NDArray[Any]) -> NDArray[Any]:
+    """n strings or ints; class ids of one-hot rows."""
+    column = np.asarray(column)
+    if column.dtype.kind in "OfmM":
+        missing = [row for row, value in enumerate(column.ravel().tolist()) if is_missing(value)]
+        if missing and column.ndim == 1:
+            more = f" ({len(missing)} rows have none)" if len(missing) > 1 else ""
+            raise InputError(
+                f"`y` row {missing[0]} has no label: {column[missing[0]]!r}{more}. Leave such rows "
+                "out, or name their class."
+            )
+    if column.ndim == 2 and column.dtype.kind in "biuf":
+        if (column.sum(axis=1) != 1).any() or not np.isin(column, (0, 1)).all():
+            raise InputError(
+                "`y` with a column for each class must be one-hot: a 1 and else 0 in each row. For "
+                "probabilities use kzoo.Distiller, for several classes a row `multilabel`."
+            )
+        return column.argmax(axis=1)
     if column.dtype.kind in "SO":
         column = np.asarray(
             [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in column.tolist()]
@@ -236,14 +270,19 @@ def _clean(column: NDArray[Any]) -> NDArray[Any]:
         column = column.astype("int32")
     if column.dtype.kind == "f" and np.all(column == np.floor(column)):
         column = column.astype("int64")
-    if column.dtype.kind not in "iuU":
+    if column.dtype.kind not in "iuU" or column.ndim != 1:
         raise InputError(
             "`y` must hold whole numbers or strings. "
             f"Received: {column.dtype} such as {column[0]!r}"
         )
-    if column.dtype.kind in "iu" and len(column) and column.min() < 0:
-        raise InputError(f"`y` must not be negative. Received: {column.min()}")
     return column
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value of a column says that there is none: None, NaN, NaT, pandas' NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and value != value
 
 
 def _short(labels: Sequence[str]) -> str:

@@ -174,6 +174,8 @@ class Tag(AtTokens, ClassHead):
             tags.append(OUTSIDE)
         if not tags:
             raise InputError(f"`{self.name}` has no tag in any of its {len(column)} rows.")
+        if not isinstance(tags[0], str) and names is None:
+            return int(max(tags)) + 1
         return find_labels(np.asarray(tags), names)
 
     def align(self, column: NDArray[Any], windows: Windows) -> Targets:

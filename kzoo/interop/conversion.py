@@ -28,7 +28,7 @@ def dialect_of(path: str | Path) -> str:
     Raises:
         AdapterError: No adapter folder, or nobody's that is known.
     """
-    config = read_json(Path(path) / CONFIG_FILE)
+    config = read_json(Path(path).expanduser() / CONFIG_FILE)
     if config.get("kind") == "kzoo-adapter":
         return "kzoo"
     if "peft_type" in config:

@@ -110,7 +110,7 @@ def write_folder(folder: str | Path, files: Mapping[str, Mapping[str, Any]]) -> 
     """
     from safetensors.numpy import save_file
 
-    target = Path(folder)
+    target = Path(folder).expanduser()
     check_target(target)
     with replacing_folder(target) as fresh:
         for name, content in files.items():
@@ -152,7 +152,7 @@ def read_torch_bin(path: str | Path) -> dict[str, NDArray[Any]]:
         AdapterError: No zip checkpoint, something else than tensors in it, or sizes that the
             stored bytes do not have.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -133,6 +134,17 @@ class RawFit(RawValues):
         finally:
             if schedule is not None:
                 schedule.on_train_end()
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.save`, into a `.keras` file.
+
+        Raises:
+            InputError: The older HDF5, which keeps no adapters.
+        """
+        path = str(Path(filepath).expanduser())
+        if path.endswith((".h5", ".hdf5")):
+            raise InputError(f"`filepath` must end in .keras. Received: {path!r}")
+        super().save(path, *args, **kwargs)  # type: ignore[misc]
 
     def make_train_function(self, force: bool = False) -> Any:
         """As in Keras, which would build the optimizer in the step and so trace the step twice."""
@@ -338,7 +350,7 @@ def stream_labels(x: Any, outputs: Sequence[str], as_given: Collection[str]) -> 
         )
         if single:
             raise InputError("`x` as a tf.data.Dataset must yield (text, label) for fit.")
-        elements = x.as_numpy_iterator()
+        elements = streams.batched(x, 1024).as_numpy_iterator()
     else:
         elements = (x[number] for number in range(len(x)))
     found: dict[str, list[Any]] = {}
@@ -352,7 +364,7 @@ def stream_labels(x: Any, outputs: Sequence[str], as_given: Collection[str]) -> 
             own = next((named[key] for key in usual if key in named), None)
             if own is not None:
                 own = np.fromiter(own, object, len(own)) if name in as_given else own
-                found.setdefault(name, []).append(np.atleast_1d(own))
+                found.setdefault(name, []).append(own)
     if not found:
         raise InputError("`x` is empty. At least one text of each class is needed.")
     columns = {name: np.concatenate(own) for name, own in found.items()}

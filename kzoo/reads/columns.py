@@ -210,6 +210,8 @@ def label_column(y: Any, rows: int, name: str, as_given: bool = False) -> Any:
         InputError: Another number of labels.
     """
     column = as_list(y)
+    # As text NumPy would write None and NaN as names.
+    as_given = as_given or (isinstance(column, (list, tuple)) and any_text(column))
     try:
         column = np.fromiter(column, object, len(column)) if as_given else np.asarray(column)
     except ValueError:  # rows of different lengths, which some heads take
@@ -224,10 +226,18 @@ def label_column(y: Any, rows: int, name: str, as_given: bool = False) -> Any:
     return column
 
 
+def any_text(column: Sequence[Any]) -> bool:
+    """Whether there is a string among the values."""
+    return any(isinstance(value, str) for value in column)
+
+
 def _weights(sample_weight: Any, rows: int) -> NDArray[Any]:
     weights = np.asarray(as_list(sample_weight))
     if weights.shape != (rows,):
         raise InputError(f"`sample_weight` must have shape ({rows},). Received: {weights.shape}")
+    if not np.isfinite(weights.astype("float64")).all():
+        row = int(np.argmin(np.isfinite(weights.astype("float64"))))
+        raise InputError(f"`sample_weight` row {row} is {weights[row]}, which is no weight.")
     return weights
 
 

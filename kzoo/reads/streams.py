@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kzoo.errors import InputError
+from kzoo.keras_internals import is_batched
 from kzoo.reads.batches import padded_parts
 from kzoo.reads.held import Held
 from kzoo.reads.read import Part
@@ -57,24 +58,42 @@ def batched(dataset: Any, batch_size: int) -> Any:
     A text may be a pair, as a tuple of two string tensors or a string tensor of shape (..., 2).
 
     Raises:
-        InputError: Tensors whose rank is not known.
+        InputError: Two strings that may be a pair or a batch of two texts.
     """
+    dataset = _of_known_rank(dataset)
     spec = dataset.element_spec
     first, *others = spec if isinstance(spec, tuple) else (spec,)
-    shapes = [leaf.shape for leaf in tf.nest.flatten(first) if leaf.dtype == tf.string]
-    ranks = [leaf.shape.rank for leaf in tf.nest.flatten(others)]
-    leading = shapes[0]
-    if leading.rank is None:
-        raise InputError(
-            "`x` yields texts of unknown shape. Say it: tf.data.Dataset.from_generator(..., "
-            "output_signature=...), or tf.ensure_shape(text, ())."
-        )
-    if ranks and ranks[0] is not None and not isinstance(first, Mapping):
-        single = ranks[0] == 0  # a row's label is a number, a batch's a vector
-    else:
-        paired = len(leading) > 0 and leading[-1] == 2
-        single = leading.rank == (1 if paired else 0)
-    return dataset.batch(batch_size) if single else dataset
+    shape = next(leaf.shape for leaf in tf.nest.flatten(first) if leaf.dtype == tf.string)
+    if shape.rank != 1 or shape[0] != 2 or isinstance(first, (tuple, Mapping)):
+        return dataset if shape.rank else dataset.batch(batch_size)
+    together = is_batched(dataset)
+    if together is None:
+        ranks = [leaf.shape.rank for leaf in tf.nest.flatten(others)]
+        if not ranks:
+            raise InputError(
+                "`x` yields two strings at a time: a pair, or a batch of two texts? Pass pairs as "
+                "a tuple of two tensors, and batches without `drop_remainder`."
+            )
+        together = ranks[0] != 0  # a row's label is a number, a batch's a vector
+    return dataset if together else dataset.batch(batch_size)
+
+
+def _of_known_rank(dataset: Any) -> Any:
+    """With the rank of each tensor, as its first element has them where they are not declared."""
+    spec = dataset.element_spec
+    if all(leaf.shape.rank is not None for leaf in tf.nest.flatten(spec)):
+        return dataset
+    first = next(iter(dataset.take(1)), None)
+    if first is None:
+        raise InputError("`x` is empty. At least one row is needed.")
+    shapes = [(None, *leaf.shape[1:]) if leaf.shape.rank else () for leaf in tf.nest.flatten(first)]
+
+    def shaped(*element: Any) -> Any:
+        flat = tf.nest.flatten(element)
+        known = [tf.ensure_shape(leaf, own) for leaf, own in zip(flat, shapes, strict=True)]
+        return tf.nest.pack_sequence_as(spec, known)
+
+    return dataset.map(shaped)
 
 
 def encoded_dataset(dataset: Any, encode: Encode, signature: Any) -> Any:

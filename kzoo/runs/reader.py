@@ -83,7 +83,7 @@ def trained_file(run_or_model: str | Path) -> Path:
     Raises:
         RunError: Neither, with what would help.
     """
-    path = Path(run_or_model)
+    path = Path(run_or_model).expanduser()
     if path.is_dir():
         folder = RunFolder(path)
         if folder.model.is_file():

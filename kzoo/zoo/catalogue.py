@@ -43,7 +43,7 @@ def find_recipe(name_or_path: str | Path) -> Recipe:
     text = str(name_or_path)
     if "/" not in text and (CONFIGS / f"{text}.yaml").is_file():
         return _of_the_zoo(text)
-    path = Path(text)
+    path = Path(text).expanduser()
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise RecipeError(f"`name_or_path` {text!r}: there is no such file.")

@@ -250,7 +250,7 @@ def save_hf(model: Any, folder: str | Path) -> None:
     """
     from safetensors.numpy import save_file
 
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if folder.exists() and not (folder / "config.json").is_file() and any(folder.iterdir()):
         raise WeightsError(f"`folder` {str(folder)!r} is there and holds no model of HF's.")
     trunk, head = model.trunk, model.head

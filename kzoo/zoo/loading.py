@@ -45,7 +45,7 @@ def load(name_or_path: str | Path, **overrides: Any) -> Any:
         RecipeError: Unknown name or key; the nearest one is suggested.
         WeightsError: Missing or wrong weights; the one command that helps is named.
     """
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if path.is_dir() and (path / "model.keras").is_file():
         path = path / "model.keras"
     if path.suffix == ".keras":

@@ -49,7 +49,7 @@ def _ids(source: str | os.PathLike[str] | Iterable[Any]) -> Iterable[Any]:
     if not isinstance(source, str | os.PathLike):
         # NumPy's numbers and strings become Python's.
         return getattr(source, "tolist", lambda: source)()  # type: ignore[no-any-return]
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.suffix == ".npy":
         return _from_npy(path)
     if path.suffix == ".txt":

@@ -69,7 +69,7 @@ class PrecomputedVectors:
         query_encoder: str | Encoder | None = None,
         name: str | None = None,
     ) -> None:
-        self._path = Path(vectors).absolute()
+        self._path = Path(vectors).expanduser().absolute()
         if self._path.suffix not in (".npy", ".parquet"):
             raise EncoderError(
                 f"`vectors` must be a .npy or a .parquet file; received: {os.fspath(vectors)!r}."

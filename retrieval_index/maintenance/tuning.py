@@ -87,7 +87,7 @@ def tune(
                     vectors, segment.vectors, rows, options, by_time=True, given=given is not None
                 )
                 if plot is not None and segment is largest:
-                    plot_tuning(found, Path(plot), title=vectors.factory)
+                    plot_tuning(found, Path(plot).expanduser(), title=vectors.factory)
             entries.append(segment.entry.model_copy(update={"vectors": vectors}))
             results.append(
                 {

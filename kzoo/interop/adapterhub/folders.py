@@ -67,7 +67,7 @@ def read_adapterhub(
         AdapterError: No such folder, a method or an option that kzoo does not have, or tensors
             that do not fit; the first missing and unexpected keys are named.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     where = str(folder)
     written = read_json(folder / CONFIG_FILE)
     with _any_type(where):

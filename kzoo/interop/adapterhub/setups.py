@@ -58,7 +58,7 @@ def read_setup(path: str | Path) -> str | Block:
     Raises:
         AdapterError: A block that kzoo does not have (MultiTask), or no such file.
     """
-    facts = read_json(Path(path) / SETUP_FILE)
+    facts = read_json(Path(path).expanduser() / SETUP_FILE)
     if facts.get("head_setup"):
         warnings.warn(
             f"{str(path)!r}: the composition of heads is left aside.", InteropWarning, stacklevel=2
@@ -146,7 +146,7 @@ def load_setup(
     adapters: Adapters, path: str | Path, activate: bool = True, with_head: bool = False
 ) -> str | Block:
     """Adds all of a setup, or nothing; `model.adapters.load_adapterhub_setup` says how."""
-    folder = Path(path)
+    folder = Path(path).expanduser()
     composition = read_setup(folder)
     added: list[str] = []
     layout = layout_of_model(adapters.host)

@@ -54,7 +54,7 @@ def read_peft(
         AdapterError: No such folder, a method or an option that kzoo does not have, or tensors
             that do not fit; the first missing and unexpected keys are named.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     config = read_json(folder / CONFIG_FILE)
     tensors = read_tensors(folder, WEIGHT_FILES)
     return _Reading(str(folder), config, tensors, family, layout, same_embedding).result()
