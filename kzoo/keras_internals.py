@@ -278,7 +278,7 @@ def _slots(value: Any, count: int) -> bool:
 
 
 def is_batched(dataset: Any) -> bool | None:
-    """Whether an element of a `tf.data.Dataset` is a batch; None where its making does not show it."""
+    """Whether an element of a `tf.data.Dataset` is a batch; None where that cannot be seen."""
     kept = ("Prefetch", "Cache", "Memory", "Repeat", "Take", "Skip", "Shuffle", "Options", "Shard")
     while True:
         name = type(dataset).__name__

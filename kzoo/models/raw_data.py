@@ -20,6 +20,7 @@ from kzoo.heads.head import Head
 from kzoo.reads import streams
 from kzoo.reads.batches import batches, one_row_each, ones_for, without_lists
 from kzoo.reads.columns import USUAL_LABELS, Table, is_split, read_table
+from kzoo.reads.orders import Passes
 from kzoo.reads.read import ITSELF, Part, Read
 from kzoo.training.settings import Training
 
@@ -174,7 +175,7 @@ class RawData:
                 f"Received: {type(x).__name__}"
             )
         options: dict[str, Any]
-        options = {"few_shapes": few_shapes, "by_length": by_length, "first_epoch": first_epoch}
+        options = {"few_shapes": few_shapes, "by_length": by_length, "passes": Passes(first_epoch)}
         return self._batches(table, batch_size, shuffle, adapter_names, **options)[0]
 
     def _batches(

@@ -16,7 +16,8 @@ from kzoo.models.raw_data import Feed, RawData
 from kzoo.models.raw_values import RawValues
 from kzoo.reads import streams
 from kzoo.reads.columns import USUAL_LABELS, Table, as_list, is_split, label_column
-from kzoo.reads.orders import first_pass
+from kzoo.reads.orders import Passes
+from kzoo.strategy import replica_count
 from kzoo.training.schedule import WarmupLinearDecay
 
 __all__ = ["Feed", "RawData", "RawFit"]
@@ -29,6 +30,7 @@ class RawFit(RawValues):
     meet Keras' own methods.
     """
 
+    built: bool
     jit_compile: bool
     trainable_variables: list[Any]
 
@@ -77,6 +79,7 @@ class RawFit(RawValues):
         Raises:
             InputError: Empty data, one class only, labels that do not fit.
         """
+        passes = Passes()
         if hasattr(x, "splits"):
             if validation_data is None and "validation" in x.splits:
                 validation_data = x["validation"]
@@ -92,10 +95,9 @@ class RawFit(RawValues):
                 needed = self._takes_labels and not self._learns_input
                 table, validation_data = hold_out(table, validation_split, needed)
             self._learn(table)
-            first = first_pass(self, kwargs.get("initial_epoch", 0))
             self._compile_once()
             options: dict[str, Any]
-            options = {"few_shapes": self.jit_compile, "first_epoch": first}
+            options = {"few_shapes": self.jit_compile, "passes": passes}
             x, *_ = self._batches(table, batch_size, shuffle, adapter_names, **options)
             y = sample_weight = batch_size = None
             validation_split = 0.0
@@ -110,7 +112,8 @@ class RawFit(RawValues):
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = callbacks.callbacks
         several = isinstance(callbacks, (list, tuple))
-        callbacks = [c for c in (callbacks if several else [callbacks]) if c is not None]
+        given = callbacks if several else [callbacks]
+        callbacks = [*(callback for callback in given if callback is not None), passes]
         schedule = None
         if self._recipe_schedule and not WarmupLinearDecay.yields_to(callbacks):
             schedule = WarmupLinearDecay(self.training_settings.warmup)
@@ -147,8 +150,12 @@ class RawFit(RawValues):
         super().save(path, *args, **kwargs)  # type: ignore[misc]
 
     def make_train_function(self, force: bool = False) -> Any:
-        """As in Keras, which would build the optimizer in the step and so trace the step twice."""
-        if self.built and not self.optimizer.built:
+        """As in Keras, which would build the optimizer in the step and so trace the step twice.
+
+        With several replicas that is left to Keras: traced once, the sums over replicas of two
+        devices of one CPU wait for each other for ever.
+        """
+        if self.built and not self.optimizer.built and replica_count() == 1:
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)  # type: ignore[misc]
 

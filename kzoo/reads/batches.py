@@ -18,7 +18,7 @@ from kzoo.reads.buckets import (
     shuffled_batches,
 )
 from kzoo.reads.held import Held
-from kzoo.reads.orders import epoch_generators
+from kzoo.reads.orders import Passes
 from kzoo.reads.read import Part
 
 # (inputs by name, labels by output name, weights by row, (labels, weights) by output name of what
@@ -40,7 +40,7 @@ def batches(
     shuffle: bool = False,
     seed: int = 0,
     by_length: bool = False,
-    first_epoch: int = 0,
+    passes: Passes | None = None,
     few_shapes: bool = True,
 ) -> tuple[Any, NDArray[np.int64]]:
     """A dataset of batches, and the order of its rows.
@@ -58,7 +58,7 @@ def batches(
         shuffle: A new order in every epoch, by length buckets.
         seed: Decides the shuffled orders.
         by_length: Rows in order of their lengths, where they are not shuffled.
-        first_epoch: Number of the first shuffled order; more than 0 in a resumed training.
+        passes: Number the shuffled orders. Default: from 0 on.
         few_shapes: A handful of padded lengths, for a step that XLA compiles anew for each. Where
             it does not, every length that occurs may be one, which pads almost nothing.
 
@@ -70,15 +70,15 @@ def batches(
     buckets = [_buckets(part, few_shapes, most=4 if part is lead else 2) for part in parts]
     own_buckets = next((b for part, b in zip(parts, buckets, strict=True) if part is lead), (0,))
     order = np.argsort(lengths, kind="stable") if by_length else np.arange(rows)
-    epochs = enumerate(epoch_generators(seed, first_epoch), first_epoch)
+    passes = passes or Passes()
     labels, further = dict(labels or {}), dict(by_row or {})
 
     def generate() -> Iterator[Any]:
         drawn = list(parts)
         if shuffle:
-            epoch, generator = next(epochs)
+            epoch, generator = passes.begin(seed)
             plan = shuffled_batches(lengths, own_buckets, batch_size, generator)
-            drawn = [part.draw(max(epoch, 0)) if part.draw else part for part in parts]
+            drawn = [part.draw(epoch) if part.draw else part for part in parts]
         else:
             plan = ordered_batches(lengths, own_buckets, batch_size, order)
         leading = next((part for part in drawn if part.lengths is not None), None)

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
+import keras
 import numpy as np
 
-from kzoo.strategy import strategy_scope
+from kzoo.keras_internals import every_layer
 
 
-def epoch_generators(seed: int, first_epoch: int = 0) -> Iterator[np.random.Generator]:
-    """A random generator for each pass over the data, from one epoch on."""
-    for epoch in count(first_epoch):
-        yield np.random.default_rng((seed, max(epoch, 0)))
+class Passes(keras.callbacks.Callback):  # type: ignore[misc]
+    """Counts the passes over the data.
 
+    As a callback it lets the first one of a `fit` be the epoch that this begins with, which
+    `BackupAndRestore` decides late; and Keras begins one that it does not finish to build a model
+    under a `tf.distribute` strategy.
 
-def first_pass(model: Any, initial_epoch: int) -> int:
-    """Number of the first pass over the data that `fit` begins.
-
-    Under a `tf.distribute` strategy Keras begins one that it does not finish, to build the model.
+    Args:
+        first: Number of the first pass.
     """
-    import tensorflow as tf
 
-    with strategy_scope(model):
-        return initial_epoch - int(tf.distribute.has_strategy())
+    def __init__(self, first: int = 0) -> None:
+        super().__init__()
+        self.next = first
+        self._begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """See the class; dropout too begins each epoch as if nothing had been interrupted.
+
+        Files hold no state of Keras' random generators.
+        """
+        if not self._begun:
+            self.next = epoch
+        self._begun = True
+        for layer in every_layer(self.model):
+            state = getattr(getattr(layer, "seed_generator", None), "state", None)
+            if state is not None:
+                state.assign([int(np.asarray(state)[0]), (epoch << 16) % 2**32])
+
+    def begin(self, seed: int) -> tuple[int, np.random.Generator]:
+        """Number of a pass that begins, and a random generator of its own."""
+        number = self.next
+        self.next += 1
+        return number, np.random.default_rng((seed, number))

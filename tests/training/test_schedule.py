@@ -125,3 +125,25 @@ def test_zero_is_a_rate(tiny_classifier):
     model = tiny_classifier()
     model.compile(learning_rate=0.0)
     assert float(model.optimizer.learning_rate) == 0.0
+
+
+def test_a_restored_training_goes_on_as_if_nothing_had_been(tiny_classifier, reviews, tmp_path):
+    """Data orders, rates, dropout and the optimizer's state are those of the epochs to come."""
+    import keras
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def fit(*callbacks):
+        model = tiny_classifier("lora")
+        model.compile(learning_rate=0.02)
+        options = {"epochs": 4, "batch_size": 4, "verbose": 0}
+        return model.fit(*reviews, callbacks=list(callbacks), **options).history["loss"]
+
+    whole = fit()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "b")
+    with pytest.raises(KeyboardInterrupt):
+        fit(backup, Stop())
+    assert fit(keras.callbacks.BackupAndRestore(tmp_path / "b")) == pytest.approx(whole[2:])
