@@ -152,6 +152,7 @@ class TextProcessor:
         rows: Sequence[TextRow],
         prompts: Sequence[Sequence[VirtualTokens]] | None = None,
         stride: int | None = None,
+        reserve: int = 0,
     ) -> EncodedTexts:
         """Token ids without padding, virtual tokens included.
 
@@ -161,6 +162,8 @@ class TextProcessor:
             stride: Where given, a text that is too long is not cut off, but becomes several rows of
                 tokens that overlap by so many; of a pair its second text, with the first in front
                 of each (itself cut to half of the room). The result has `places`.
+            reserve: Tokens that are to be written behind each row. Where there are any, a text that
+                is too long loses its beginning instead of its end.
 
         Returns:
             The ragged batch.
@@ -179,9 +182,10 @@ class TextProcessor:
         for frame in dict.fromkeys(own):
             numbers = [number for number, prompt in enumerate(own) if prompt == frame]
             texts = [rows[number] for number in numbers]
-            room = self._room(frame, self._limit)
+            room = self._room(frame, self._limit - reserve)
             if stride is None:
-                self.tokenizer.enable_truncation(room, strategy="longest_first")
+                side = "left" if reserve else "right"
+                self.tokenizer.enable_truncation(room, strategy="longest_first", direction=side)
             else:
                 texts = self._overlapping(texts, room, stride)
             for number, encoding in zip(numbers, self.tokenizer.encode_batch(texts), strict=True):

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from kzoo.backbones.text import EncodedTexts
 from kzoo.errors import InputError
+from kzoo.models.decoding import rounded
 from kzoo.models.language_model import LanguageModel
+from kzoo.models.writing import Writing
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -44,25 +46,32 @@ class TextGenerator(LanguageModel):
         max_new_tokens: int = 50,
         sampler: Any = "greedy",
         batch_size: int | None = None,
-        stop: str | None = None,
-    ) -> list[str]:
+        stop: str | Sequence[str] | None = None,
+        adapter_names: Sequence[str] | None = None,
+        **options: Any,
+    ) -> list[Any]:
         """Completes texts.
 
         Args:
-            prompts: n texts.
-            max_new_tokens: At most so many tokens behind each prompt.
-            sampler: `"greedy"`, `"top_k"`, `"top_p"`, `"beam"`, ... or a `keras_hub.samplers`
-                object.
-            batch_size: Prompts at a time. Default: the recipe's.
-            stop: Text of a token to stop at beside the end token.
+            prompts: n texts. One that leaves no room for the completion loses its beginning, with a warning.
+            max_new_tokens: At most so many tokens each.
+            sampler: `"greedy"`, `"top_k"`, `"top_p"`, `"random"`, `"beam"` or a
+                `keras_hub.samplers` object.
+            batch_size: Texts at a time. Default: the recipe's.
+            stop: Texts to stop at beside the end token.
+            adapter_names: With `kzoo.PerRow` active, the adapter of each row.
+            **options: `num_return_sequences`, `seed`, `repetition_penalty`,
+                `no_repeat_ngram_size`: see `kzoo.models.writing.Writing`.
 
         Returns:
-            n completions, without the prompts.
+            n completions, without the prompts; with `num_return_sequences` a list of so many for each.
 
         Raises:
-            InputError: No prompts, or prompts that leave no room.
+            InputError: Nothing to write behind, settings out of range, or more new tokens than
+                `max_tokens` has room for.
         """
-        return self.complete(prompts, "prompts", max_new_tokens, sampler, batch_size, stop)
+        settings = Writing(max_new_tokens, sampler, stop, **options)
+        return self.complete(prompts, "prompts", settings, batch_size, adapter_names)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -80,6 +89,7 @@ class Seq2SeqGenerator(LanguageModel):
 
     head_kind: ClassVar[str] = "seq2seq_lm"
     task_field: ClassVar[str] = "seq2seq_lm"
+    reserves = False
     written = ("decoder_token_ids", "decoder_padding_mask")
 
     def begins(self, encoded: EncodedTexts) -> NDArray[np.int64]:
@@ -90,7 +100,8 @@ class Seq2SeqGenerator(LanguageModel):
         self, encoded: EncodedTexts, rows: NDArray[np.int64], length: int
     ) -> dict[str, Any]:
         """Sources as they are, and a decoder that has its opening only."""
-        inputs = self.processor.pad(encoded, rows, int(encoded.lengths[rows].max(initial=1)))
+        longest = int(encoded.lengths[rows].max(initial=1))
+        inputs = self.processor.pad(encoded, rows, rounded(longest, self.processor.limit))
         opening = self.processor.decoder_opening
         ids = np.zeros((len(rows), length), "int32")
         mask = np.zeros_like(ids)
@@ -103,25 +114,32 @@ class Seq2SeqGenerator(LanguageModel):
         max_new_tokens: int = 50,
         sampler: Any = "greedy",
         batch_size: int | None = None,
-        stop: str | None = None,
-    ) -> list[str]:
+        stop: str | Sequence[str] | None = None,
+        adapter_names: Sequence[str] | None = None,
+        **options: Any,
+    ) -> list[Any]:
         """Writes a target for each source.
 
         Args:
-            sources: n texts.
+            sources: n texts. One that is too long loses its end, with a warning.
             max_new_tokens: At most so many tokens each.
-            sampler: `"greedy"`, `"top_k"`, `"top_p"`, `"beam"`, ... or a `keras_hub.samplers`
-                object.
-            batch_size: Sources at a time. Default: the recipe's.
-            stop: Text of a token to stop at beside the end token.
+            sampler: `"greedy"`, `"top_k"`, `"top_p"`, `"random"`, `"beam"` or a
+                `keras_hub.samplers` object.
+            batch_size: Texts at a time. Default: the recipe's.
+            stop: Texts to stop at beside the end token.
+            adapter_names: With `kzoo.PerRow` active, the adapter of each row.
+            **options: `num_return_sequences`, `seed`, `repetition_penalty`,
+                `no_repeat_ngram_size`: see `kzoo.models.writing.Writing`.
 
         Returns:
-            n targets.
+            n targets; with `num_return_sequences` a list of so many for each.
 
         Raises:
-            InputError: No sources, or more new tokens than `max_tokens` has room for.
+            InputError: Nothing to write behind, settings out of range, or more new tokens than
+                `max_tokens` has room for.
         """
-        return self.complete(sources, "sources", max_new_tokens, sampler, batch_size, stop)
+        settings = Writing(max_new_tokens, sampler, stop, **options)
+        return self.complete(sources, "sources", settings, batch_size, adapter_names)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.predict`, on prepared inputs.

@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.acting.composition import Parallel, PerRow
+from kzoo.adapters.acting.rows import ROW_INPUT
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.text import EncodedTexts, TextProcessor
-from kzoo.backbones.virtual_tokens import strip_virtual
-from kzoo.errors import InputError, WeightsError, did_you_mean
+from kzoo.errors import InputError, WeightsError
+from kzoo.models.decoding import CachedDecoding, rounded
 from kzoo.models.model import Model
+from kzoo.models.writing import Writer, Writing
 from kzoo.reads.language import end_token
-from kzoo.training.optimizer import resolve_jit
 from kzoo.trunk.layer import Trunk
-
-
-class CachedDecoding:
-    """Makes KerasHub's task for a model, once; a plain object, so that Keras tracks nothing in it.
-
-    Args:
-        model: Whose trunk decodes. Adapters act in it as they do in the model.
-    """
-
-    def __init__(self, model: LanguageModel) -> None:
-        self._model = model
-        self._task: Any = None
-        self._sampler: Any = None
-
-    def task(self, sampler: Any) -> Any:
-        """The `keras_hub.models.CausalLM` or `Seq2SeqLM`, compiled with this sampler."""
-        import keras_hub
-
-        if self._task is None:
-            cls = getattr(keras_hub.models, self._model.task_name)
-            trainable = {id(v): v.trainable for v in self._model.backbone.weights}
-            self._task = cls(backbone=self._model.backbone, preprocessor=None)
-            for variable in self._model.backbone.weights:
-                variable.trainable = trainable[id(variable)]
-        if self._sampler is None or sampler != self._sampler:
-            self._task.compile(sampler=sampler, jit_compile=resolve_jit("auto"))
-            self._sampler = sampler
-        return self._task
-
-    def forget(self) -> None:
-        """Drops compiled functions."""
-        self._sampler = None
 
 
 class LanguageModel(Model):
@@ -59,6 +29,7 @@ class LanguageModel(Model):
     Attributes:
         task_field: Field of `Family` with KerasHub's task, whose cached decoding runs the trunk.
         written: Names of the inputs that generation writes: ids and mask.
+        reserves: Whether what is written stands in one row with what was given.
         end: Id of the token that ends a text.
 
     Raises:
@@ -67,6 +38,7 @@ class LanguageModel(Model):
 
     task_field: ClassVar[str]
     written: ClassVar[tuple[str, str]] = ("token_ids", "padding_mask")
+    reserves: ClassVar[bool] = True
     _decoding: CachedDecoding | None = None
 
     @classmethod
@@ -113,59 +85,151 @@ class LanguageModel(Model):
         self,
         texts: Sequence[str],
         argument: str,
-        max_new_tokens: int,
-        sampler: Any,
-        batch_size: int | None,
-        stop: str | None,
-    ) -> list[str]:
+        options: Writing,
+        batch_size: int | None = None,
+        adapter_names: Sequence[str] | None = None,
+    ) -> list[Any]:
         """What `generate` of the subclasses does; `argument` is their name of `texts`."""
-        if isinstance(self.adapters.composition, (PerRow, Parallel)):
-            raise InputError("generate() runs one composition: activate an adapter or a Stack.")
-        if isinstance(texts, str) or len(texts) == 0:
-            raise InputError(f"`{argument}` must be a list of at least one text.")
-        if max_new_tokens < 1:
-            raise InputError(f"`max_new_tokens` must be at least 1. Received: {max_new_tokens}")
-        encoded = self.processor.tokenize(texts)
-        begins = self.begins(encoded)
-        if begins.max() + max_new_tokens > self.processor.limit:
-            raise InputError(
-                f"`max_new_tokens` {max_new_tokens} and the {begins.max()} tokens in front of them "
-                f"are more than `max_tokens` {self.processor.limit}."
-            )
-        ends = [self.end, *([self._token(stop)] if stop is not None else [])]
-        ids_name, mask_name = self.written
+        writer = Writer(self, options)
+        encoded, adapters = self._opened(texts, argument, options.max_new_tokens, adapter_names)
+        rows = writer.rows(encoded)
         order = np.argsort(encoded.lengths, kind="stable")
         size = batch_size or self.training_settings.batch_size
-        found: dict[int, str] = {}
         for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            length = int(begins[rows].max()) + max_new_tokens
-            inputs = self.decoding_inputs(encoded, rows, length)
-            # KerasHub looks for end tokens in what is still to be written, and stops at padding
-            # that is one.
-            unwritten = inputs[mask_name] == 0
-            inputs[ids_name][unwritten] = next(i for i in range(3) if i not in ends)
-            output = self.decoding().task(sampler).generate(inputs, stop_token_ids=ends)
-            for row, ids in zip(rows, np.asarray(output[ids_name]), strict=True):
-                begin = int(begins[row])
-                found[int(row)] = self._decode(ids[begin : begin + max_new_tokens], ends)
-        return [found[row] for row in range(len(order))]
+            batch = order[start : start + size]
+            own = None if adapters is None else adapters[batch]
+            for _ in writer.write(encoded, batch, [rows[number] for number in batch], own):
+                pass
+        if options.num_return_sequences is None:
+            return [own[0].text for own in rows]
+        return [[row.text for row in own] for own in rows]
 
-    def _token(self, stop: str) -> int:
-        number = self.processor.tokenizer.token_to_id(stop)
-        if number is None:
-            known = self.processor.tokenizer.get_vocab()
-            raise InputError(f"`stop` {stop!r} is no token.{did_you_mean(stop, known)}")
-        return int(number)
+    def stream(self, text: str, max_new_tokens: int = 50, **options: Any) -> Iterator[str]:
+        """Writes behind one text, piece by piece.
 
-    def _decode(self, ids: Any, ends: Sequence[int]) -> str:
-        kept = list(ids)
-        for place, token in enumerate(kept):
-            if token in ends:
-                kept = kept[:place]
-                break
-        plain = strip_virtual(np.asarray(kept, "int32"), self.backbone.vocabulary_size)
-        return str(self.processor.tokenizer.decode(plain))
+        Args:
+            text: A prompt or a source.
+            max_new_tokens: At most so many tokens.
+            **options: `sampler`, `stop`, `seed` and the rules of `generate`.
+
+        Yields:
+            Whole characters; together they are what `generate` gives.
+
+        Raises:
+            InputError: As `generate`; or a sampler that decides at the end only, as beams do.
+        """
+        settings = Writing(max_new_tokens, **options)
+        if settings.sampling.kind == "beam" or settings.num_return_sequences is not None:
+            raise InputError("stream() writes one completion from left to right: no beams.")
+        writer = Writer(self, settings)
+        encoded, _ = self._opened([text], "text", max_new_tokens, None)
+        ((row,),) = rows = writer.rows(encoded)
+        given = 0
+        for _ in writer.write(encoded, np.zeros(1, "int64"), rows, None):
+            if piece := row.sure[given:]:
+                given += len(piece)
+                yield piece
+
+    def score(
+        self,
+        prompts: Sequence[str],
+        continuations: Sequence[Sequence[str]],
+        batch_size: int | None = None,
+        adapter_names: Sequence[str] | None = None,
+    ) -> list[NDArray[np.float64]]:
+        """Log-probabilities of given continuations.
+
+        A continuation is tokenised apart from its prompt, as completions are in `fit`: no token
+        stands across the boundary. A prompt that is too long loses its beginning.
+
+        Args:
+            prompts: n prompts, or sources.
+            continuations: For each the texts that may follow; a space in front is theirs.
+            batch_size: Rows at a time. Default: the recipe's.
+            adapter_names: With `kzoo.PerRow` active, the adapter of each prompt.
+
+        Returns:
+            For each prompt float64 (continuations,): natural logarithms, summed over the tokens.
+            The end of a text is not counted.
+
+        Raises:
+            InputError: Numbers of rows differ, or a continuation has no token or too many.
+        """
+        if len(continuations) != len(prompts) or isinstance(continuations, str):
+            raise InputError(
+                f"`continuations` must have one list of texts for each of the {len(prompts)} "
+                f"`prompts`. Received: {len(continuations)}"
+            )
+        if any(isinstance(own, str) for own in continuations):
+            raise InputError("`continuations` must be lists of texts. Received: a text")
+        closings = [self.processor.token_ids(text) for own in continuations for text in own]
+        if not closings or not all(closings):
+            raise InputError("`continuations` must have at least one token each.")
+        longest = max(map(len, closings))
+        encoded, adapters = self._opened(prompts, "prompts", longest, adapter_names)
+        owners = np.repeat(np.arange(len(prompts)), [len(own) for own in continuations])
+        sums = np.zeros(len(owners))
+        order = np.argsort([encoded.lengths[o] + len(c) for o, c in zip(owners, closings)])
+        size = batch_size or self.training_settings.batch_size
+        begins = self.begins(encoded)
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            numbers, own = owners[batch], [closings[row] for row in batch]
+            ends = [begins[n] + len(ids) for n, ids in zip(numbers, own, strict=True)]
+            inputs = self.decoding_inputs(
+                encoded, numbers, rounded(int(max(ends)), self.processor.limit)
+            )
+            for row, (number, ids) in enumerate(zip(numbers, own, strict=True)):
+                behind = slice(begins[number], begins[number] + len(ids))
+                inputs[self.written[0]][row, behind] = ids
+                inputs[self.written[1]][row, behind] = 1
+            if adapters is not None:
+                inputs[ROW_INPUT] = adapters[numbers]
+            logits = self.predict_on_batch(inputs)
+            for row, (number, ids) in enumerate(zip(numbers, own, strict=True)):
+                before = slice(begins[number] - 1, begins[number] - 1 + len(ids))
+                wide = logits[row, before].astype("float64")
+                wide -= wide.max(-1, keepdims=True)
+                chances = wide[np.arange(len(ids)), ids] - np.log(np.exp(wide).sum(-1))
+                sums[batch[row]] = chances.sum()
+        return np.split(sums, np.cumsum([len(own) for own in continuations])[:-1])
+
+    def _opened(
+        self,
+        texts: Sequence[str],
+        argument: str,
+        room: int,
+        adapter_names: Sequence[str] | None,
+    ) -> tuple[EncodedTexts, NDArray[np.int32] | None]:
+        """Token ids with `room` tokens left behind them, and the adapter of each row."""
+        composition = self.adapters.composition
+        if isinstance(composition, Parallel):
+            raise InputError("Parallel writes no texts: activate an adapter, a Stack or PerRow.")
+        if isinstance(composition, PerRow) and adapter_names is None:
+            raise InputError("`adapter_names` must name the adapter of each row: PerRow is active.")
+        if isinstance(texts, str) or len(texts) == 0:
+            raise InputError(f"`{argument}` must be a list of at least one text.")
+        before = 1 if self.reserves else len(self.processor.decoder_opening)
+        if before + room > self.processor.limit:
+            raise InputError(
+                f"{room} new tokens and the {before} in front of them are more than `max_tokens` "
+                f"{self.processor.limit}."
+            )
+        by_row = self._row_inputs(adapter_names, len(texts))
+        prompts = self._prompts_of_rows(self.trunk, by_row)
+        encoded = self.processor.tokenize(texts, prompts, reserve=room if self.reserves else 0)
+        if not encoded.lengths.all():
+            raise InputError(
+                f"`{argument}` has a text without a token at {int(encoded.lengths.argmin())}."
+            )
+        if encoded.truncated:
+            warnings.warn(
+                f"{encoded.truncated} of {len(texts)} `{argument}` were cut: there is room for "
+                f"{self.processor.limit} tokens (`max_tokens`)"
+                + (f", of which {room} are to be new." if self.reserves else "."),
+                stacklevel=3,
+            )
+        return encoded, by_row.get(ROW_INPUT)
 
     def decoding(self) -> CachedDecoding:
         """KerasHub's decoding around the trunk, made once."""

@@ -50,7 +50,7 @@ def test_rows_of_texts_and_pairs():
     rows = language_rows(model.text, ["a" * 50], model.end, 60)
     assert len(rows.encoded.ids) == 17
     with pytest.raises(InputError, match="more than `max_tokens` 17"):
-        model.generate(["a" * 10], max_new_tokens=8)
+        model.generate(["a" * 10], max_new_tokens=17)
 
 
 def greedy(model, prompt, steps):
@@ -137,9 +137,9 @@ def test_errors():
     with pytest.raises(InputError, match="list of at least one"):
         model.generate("one")
     with pytest.raises(InputError, match="more than `max_tokens` 20"):
-        model.generate(["one two three"], max_new_tokens=10)
-    with pytest.raises(InputError, match="is no token"):
-        model.generate(["one"], max_new_tokens=2, stop="STOP")
+        model.generate(["one"], max_new_tokens=20)
+    with pytest.raises(InputError, match="`stop` must be texts"):
+        model.generate(["one"], max_new_tokens=2, stop=["STOP", ""])
     with pytest.raises(InputError, match="is empty"):
         model.fit([])
     with pytest.raises(WeightsError, match="generates no text"):
