@@ -53,7 +53,8 @@ class TextGenerator(LanguageModel):
         """Completes texts.
 
         Args:
-            prompts: n texts. One that leaves no room for the completion loses its beginning, with a warning.
+            prompts: n texts. One that leaves no room for the completion loses its beginning, with
+                a warning.
             max_new_tokens: At most so many tokens each.
             sampler: `"greedy"`, `"top_k"`, `"top_p"`, `"random"`, `"beam"` or a
                 `keras_hub.samplers` object.
@@ -64,7 +65,8 @@ class TextGenerator(LanguageModel):
                 `no_repeat_ngram_size`: see `kzoo.models.writing.Writing`.
 
         Returns:
-            n completions, without the prompts; with `num_return_sequences` a list of so many for each.
+            n completions, without the prompts; with `num_return_sequences` a list of so many for
+            each.
 
         Raises:
             InputError: Nothing to write behind, settings out of range, or more new tokens than

@@ -169,7 +169,9 @@ class LanguageModel(Model):
         encoded, adapters = self._opened(prompts, "prompts", longest, adapter_names)
         owners = np.repeat(np.arange(len(prompts)), [len(own) for own in continuations])
         sums = np.zeros(len(owners))
-        order = np.argsort([encoded.lengths[o] + len(c) for o, c in zip(owners, closings)])
+        order = np.argsort(
+            [encoded.lengths[o] + len(c) for o, c in zip(owners, closings, strict=True)]
+        )
         size = batch_size or self.training_settings.batch_size
         begins = self.begins(encoded)
         for start in range(0, len(order), size):

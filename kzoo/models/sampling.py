@@ -93,7 +93,10 @@ class Sampling:
             raise InputError(f"`sampler` {sampler!r} is none of keras_hub.samplers.") from error
         if isinstance(found, samplers.ContrastiveSampler):
             raise InputError("`sampler` 'contrastive' needs hidden states; kzoo has logits only.")
-        settings = {"temperature": float(found.temperature), "seed": getattr(found, "seed", None)}
+        settings: dict[str, Any] = {
+            "temperature": float(found.temperature),
+            "seed": getattr(found, "seed", None),
+        }
         kind = type(found)
         if kind is samplers.GreedySampler:
             return cls("greedy")
@@ -203,4 +206,4 @@ class Beams:
         self.rows, self.scores = rows[goes_on], totals[best[goes_on]]
         enough = len(self.ended) == count and self.ended[-1][0] >= self.scores[0] / length
         self.done = bool(last or enough)
-        return parents[goes_on]
+        return np.asarray(parents[goes_on], "int64")

@@ -65,7 +65,7 @@ class Writing:
             raise InputError(f"`num_return_sequences` {count} is more than the {beams} beams.")
         if self.seed is None:
             self.seed = self.sampling.seed
-        if self.seed is None:
+        if self.seed is None and self.sampling.kind == "sample":
             self.seed = int(np.random.randint(2**31))
 
     @property
@@ -119,7 +119,7 @@ class Writer:
 
     def __init__(self, model: Any, options: Writing) -> None:
         self._model, self.options = model, options
-        tokenizer = model.processor.tokenizer
+        self._tokenizer = tokenizer = model.processor.tokenizer
         special = {t.content: i for i, t in tokenizer.get_added_tokens_decoder().items()}
         # Special tokens are no part of a decoded text.
         self.ends = [model.end, *(special[stop] for stop in options.stops if stop in special)]
@@ -129,7 +129,7 @@ class Writer:
         end = next((place for place, token in enumerate(ids) if token in self.ends), len(ids))
         size = self._model.backbone.vocabulary_size
         plain = strip_virtual(np.asarray(ids[:end], "int32"), size)
-        text = str(self._model.processor.tokenizer.decode(plain))
+        text = str(self._tokenizer.decode(plain))
         places = [place for stop in self.options.stops if (place := text.find(stop)) >= 0]
         return (text[: min(places)], True) if places else (text, False)
 
@@ -142,7 +142,7 @@ class Writer:
             own = zlib.crc32(ids.astype("<i4").tobytes())
             first = seen.get(key := tuple(ids.tolist()), 0)
             seen[key] = first + count
-            seeds = [derive_seed(self.options.seed, own, first + n) for n in range(count)]
+            seeds = [derive_seed(self.options.seed or 0, own, first + n) for n in range(count)]
             found.append([Row(self, np.random.default_rng(seed)) for seed in seeds])
         return found
 
