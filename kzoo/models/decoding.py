@@ -1,8 +1,8 @@
 """A trunk token by token: KerasHub's cached forward pass in two functions that are traced once.
 
 KerasHub's own `generate` is one function of prompt, loop and sampler, so that another prompt
-length, `max_new_tokens` or sampler is another trace, which takes 20 s for a model of 30 layers. Here
-the functions take any number of rows, tokens and places; what is done with the logits (rules,
+length, `max_new_tokens` or sampler is another trace: 20 s for a model of 30 layers. Here the
+functions take any number of rows, tokens and places; what is done with the logits (rules,
 sampler, stops) happens outside of them, in numpy. Lengths come in steps, so that XLA, where it is
 on, compiles a few shapes only.
 """
