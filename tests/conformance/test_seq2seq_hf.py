@@ -9,6 +9,7 @@ from tiny import make_model
 
 from kzoo.backbones.loading import load_pretrained
 from kzoo.models.generator import Seq2SeqGenerator
+from kzoo.models.writing import Writer, Writing
 from tests.models.letters import letter_tokenizer
 
 torch = pytest.importorskip("torch")
@@ -59,6 +60,6 @@ def test_loss_and_generation(case, tmp_path):
         num_beams=1,
         forced_eos_token_id=None,
     )[:, opening.shape[1] :]
-    ends = [model.end]
-    expected_texts = [model._decode(row.tolist(), ends) for row in written]
+    writer = Writer(model, Writing())
+    expected_texts = [writer.cut(row.tolist())[0] for row in written]
     assert model.generate(sources, max_new_tokens=6) == expected_texts
