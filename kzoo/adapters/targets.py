@@ -48,6 +48,8 @@ class TargetedConfig(AdapterConfig):
     """
 
     embeddings: ClassVar[bool] = False  # whether an embedding can be a target
+    # An option -> the option with its values at single places: site, name or key -> value.
+    patterns: ClassVar[Mapping[str, str]] = {}
 
     targets: tuple[str, ...] = ("query", "value")
 
@@ -86,7 +88,32 @@ class TargetedConfig(AdapterConfig):
                     f"`targets` of `{self.method}` must be projections"
                     f"{' or embeddings' if self.embeddings else ''}. Received: {place.key}"
                 )
+        for option in self.patterns.values():
+            for target in getattr(self, option):
+                if not any(place.matches(target) for place in chosen):
+                    raise AdapterError(
+                        f"`{option}` names {target!r}, which gets no layer."
+                        f"{did_you_mean(target, {place.name for place in chosen})}"
+                    )
         return chosen
+
+    def value_at(self, option: str, place: Place) -> Any:
+        """An option at one place: of the first entry of its pattern that fits."""
+        pattern = getattr(self, self.patterns[option])
+        usual = getattr(self, option)
+        return next((value for key, value in pattern.items() if place.matches(key)), usual)
+
+    def check_divides(self, option: str, value: int, *sizes: int) -> None:
+        """Refuses a block size that does not divide the sides of a matrix.
+
+        Raises:
+            AdapterError: It leaves a rest.
+        """
+        if any(size % value for size in sizes):
+            shape = " and ".join(str(size) for size in sizes)
+            raise AdapterError(
+                f"`{option}` of `{self.method}` must divide {shape}. Received: {value}"
+            )
 
 
 class LowRankConfig(TargetedConfig):
@@ -99,6 +126,8 @@ class LowRankConfig(TargetedConfig):
         alpha_pattern: The same for alpha.
     """
 
+    patterns: ClassVar[Mapping[str, str]] = {"r": "rank_pattern", "alpha": "alpha_pattern"}
+
     r: PositiveInt = 8
     alpha: PositiveFloat = 8.0
     rank_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
@@ -106,11 +135,11 @@ class LowRankConfig(TargetedConfig):
 
     def rank_at(self, place: Place) -> int:
         """The rank at one place."""
-        return int(_first(self.rank_pattern, place, self.r))
+        return int(self.value_at("r", place))
 
     def alpha_at(self, place: Place) -> float:
         """Alpha at one place."""
-        return _first(self.alpha_pattern, place, self.alpha)
+        return float(self.value_at("alpha", place))
 
     def scaling_of(self, alpha: float, r: int) -> float:
         """What the update is multiplied by."""
@@ -124,30 +153,6 @@ class LowRankConfig(TargetedConfig):
     def scaling(self) -> float:
         """What the update is multiplied by where no pattern fits."""
         return self.scaling_of(self.alpha, self.r)
-
-    def choose(self, places: Sequence[Place]) -> list[Place]:
-        """As for every method; the patterns must fit somewhere.
-
-        Raises:
-            AdapterError: Also where an entry of a pattern fits no chosen place.
-        """
-        chosen = super().choose(places)
-        patterns: tuple[tuple[str, Mapping[str, float]], ...] = (
-            ("rank_pattern", self.rank_pattern),
-            ("alpha_pattern", self.alpha_pattern),
-        )
-        for option, pattern in patterns:
-            for target in pattern:
-                if not any(place.matches(target) for place in chosen):
-                    raise AdapterError(
-                        f"`{option}` names {target!r}, which gets no layer."
-                        f"{did_you_mean(target, {place.name for place in chosen})}"
-                    )
-        return chosen
-
-
-def _first(pattern: Mapping[str, float], place: Place, default: float) -> float:
-    return next((value for key, value in pattern.items() if place.matches(key)), default)
 
 
 class EverywhereConfig(AdapterConfig):

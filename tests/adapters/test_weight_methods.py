@@ -8,7 +8,7 @@ from kzoo.adapters import parse_adapter
 from kzoo.adapters.acting.composition import PerRow
 from kzoo.adapters.acting.injection import Sites
 from kzoo.adapters.methods.lycoris import factorize
-from kzoo.adapters.methods.oft import nearest_divisor
+from kzoo.adapters.methods.orthogonal import nearest_divisor
 from kzoo.errors import AdapterError
 
 RNG = np.random.default_rng(0)

@@ -28,7 +28,8 @@ def numbers(value: Any) -> NDArray[np.float32]:
 class DeltaLayer(AdapterLayer):
     """y = inner(x) + x D, on the flattened projection, with a matrix D (in, out).
 
-    Subclasses give `delta`, and `update` where x D can be had without forming D.
+    Subclasses give `delta`, and `update` where x D can be had without forming D. Where the
+    configuration has a `dropout`, it is the share of x that is dropped in training.
     """
 
     mergeable = True
@@ -37,6 +38,8 @@ class DeltaLayer(AdapterLayer):
         super().__init__(config, place, building.name)
         self.projection = Projection(place.layer)
         self.seed = building.seed_at(place)
+        rate = 0.0 if self.projection.is_embedding else getattr(config, "dropout", 0.0)
+        self.dropout = keras.layers.Dropout(rate, seed=self.seed) if rate else None
 
     @property
     def adds(self) -> bool:
@@ -49,7 +52,11 @@ class DeltaLayer(AdapterLayer):
 
     def update(self, flat: Any) -> Any:
         """The product x D for x of shape (..., in)."""
-        return keras.ops.matmul(flat, self.delta())
+        return keras.ops.matmul(self.dropped(flat), self.delta())
+
+    def dropped(self, flat: Any) -> Any:
+        """The input with what is dropped at zero."""
+        return flat if self.dropout is None else self.dropout(flat)
 
     def apply(self, inner: Function, x: Any) -> Any:
         """See the class."""
@@ -60,6 +67,14 @@ class DeltaLayer(AdapterLayer):
         """W + D."""
         matrix = numbers(self.projection.matrix()) + numbers(self.delta())
         return [(self.projection.kernel, self.projection.kernel_from(matrix))]
+
+
+def rows_of(table: Any, ids: Any) -> Any:
+    """Rows of a table (n, width); zeros for virtual tokens, which are beyond it."""
+    ids = keras.ops.cast(ids, "int32")
+    known = ids < table.shape[0]
+    rows = keras.ops.take(table, keras.ops.where(known, ids, 0), axis=0)
+    return rows * keras.ops.cast(known[..., None], rows.dtype)
 
 
 class KeepMask(keras.layers.Layer):  # type: ignore[misc]

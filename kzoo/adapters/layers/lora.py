@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.base import Function
-from kzoo.adapters.layers.delta import DeltaLayer, numbers, uniform
+from kzoo.adapters.layers.delta import DeltaLayer, numbers, rows_of, uniform
 from kzoo.adapters.methods.lora import LoraConfig
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
@@ -51,8 +51,6 @@ class LoraLayer(DeltaLayer):
             self.bias.assign(self.projection.flat_bias())
         if config.lora_bias:
             self.lora_b_bias = self.add_weight((size_out,), "zeros", name="lora_b_bias")
-        rate = 0.0 if self.projection.is_embedding else config.dropout
-        self.dropout = keras.layers.Dropout(rate, seed=self.seed) if rate else None
 
     @property
     def reads_weights(self) -> bool:
@@ -101,13 +99,9 @@ class LoraLayer(DeltaLayer):
     def product(self, flat: Any, a: Any, b: Any) -> Any:
         """The product s x A B of shape (..., out), for features (..., in) or token ids (...)."""
         if self.projection.is_embedding:
-            # Virtual tokens of prompts are beyond the table and have no row in A.
-            flat = keras.ops.cast(flat, "int32")
-            known = flat < self.projection.size_in
-            narrow = keras.ops.take(a, keras.ops.where(known, flat, 0), axis=0)
             # Embeddings are not cast by Keras, as their input is not; they cast their output.
-            narrow, b = (keras.ops.cast(t, self.compute_dtype) for t in (narrow, b))
-            narrow = narrow * keras.ops.cast(known[..., None], narrow.dtype)
+            narrow = keras.ops.cast(rows_of(a, flat), self.compute_dtype)
+            b = keras.ops.cast(b, self.compute_dtype)
         else:
             narrow = keras.ops.matmul(flat, a)
         # Scaling the narrow middle costs r numbers a token instead of the output's width.
@@ -115,7 +109,7 @@ class LoraLayer(DeltaLayer):
 
     def update(self, flat: Any) -> Any:
         """The low-rank part, flattened: (..., out)."""
-        dropped = flat if self.dropout is None else self.dropout(flat)
+        dropped = self.dropped(flat)
         y = self.product(dropped, self.lora_a, self.lora_b)
         if self.lora_a0 is not None:
             y = y - self.product(flat, self.lora_a0, self.lora_b0)
@@ -140,7 +134,7 @@ class LoraLayer(DeltaLayer):
 
         With dropout, both x that are rescaled are the dropped one, as in PEFT.
         """
-        dropped = flat if self.dropout is None else self.dropout(flat)
+        dropped = self.dropped(flat)
         frozen = 0.0
         if self.lora_a0 is not None:
             frozen = self.product(flat, self.lora_a0, self.lora_b0)

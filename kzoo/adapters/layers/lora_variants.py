@@ -62,8 +62,6 @@ class AdaloraLayer(DeltaLayer):
         self.lora_e = self.add_weight((r,), "zeros", name="lora_e")
         self.lora_b = made("lora_b", (r, size_out), 0)
         self.rank_mask = self.add_weight((r,), "ones", trainable=False, name="rank_mask")
-        rate = config.dropout
-        self.dropout = keras.layers.Dropout(rate, seed=self.seed) if rate else None
 
     def delta(self) -> Any:
         """The matrix that is added, (in, out)."""
@@ -72,10 +70,9 @@ class AdaloraLayer(DeltaLayer):
 
     def update(self, flat: Any) -> Any:
         """Two narrow products: (..., out)."""
-        if self.dropout is not None:
-            flat = self.dropout(flat)
         values = self.lora_e * self.rank_mask * self.config.scaling
-        return keras.ops.matmul(keras.ops.matmul(flat, self.lora_a) * values, self.lora_b)
+        narrow = keras.ops.matmul(self.dropped(flat), self.lora_a) * values
+        return keras.ops.matmul(narrow, self.lora_b)
 
 
 class Orthogonality(keras.regularizers.Regularizer):  # type: ignore[misc]
@@ -143,8 +140,6 @@ class VeraLayer(DeltaLayer):
         self.vera_lambda_b = self.add_weight(
             (self.projection.size_out,), "zeros", name="vera_lambda_b"
         )
-        rate = config.dropout
-        self.dropout = keras.layers.Dropout(rate, seed=self.seed) if rate else None
 
     def matrices(self) -> tuple[Any, Any]:
         """A (in, r) and B (r, out) as far as this place needs them."""
@@ -159,7 +154,5 @@ class VeraLayer(DeltaLayer):
     def update(self, flat: Any) -> Any:
         """Three products of a token's features with narrow things: (..., out)."""
         a, b = self.matrices()
-        if self.dropout is not None:
-            flat = self.dropout(flat)
-        narrow = keras.ops.matmul(flat, a) * self.vera_lambda_d
+        narrow = keras.ops.matmul(self.dropped(flat), a) * self.vera_lambda_d
         return keras.ops.matmul(narrow, b) * self.vera_lambda_b

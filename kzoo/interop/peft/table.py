@@ -16,6 +16,7 @@ IGNORED = frozenset(
     fan_in_fan_out r init_weights init_lora_weights init_ia3_weights ensure_weight_tying
     megatron_config megatron_core loftq_config eva_config corda_config lora_ga_config velora_config
     runtime_config qalora_group_size use_effective_conv2d projection_prng_key save_projection
+    lambda_pattern n_frequency_pattern block_size_pattern random_seed mask_type
     token_dim num_attention_heads num_layers prompt_tuning_init prompt_tuning_init_text
     prompt_tuning_init_state_dict_path prompt_tuning_init_task tokenizer_name_or_path
     tokenizer_kwargs prefix_projection encoder_reparameterization_type encoder_hidden_size
@@ -188,6 +189,53 @@ METHODS: tuple[Method, ...] = (
             Option("block_share", "block_share", False),
             Option("use_cayley_neumann", "cayley_neumann", True),
             Option("num_cayley_neumann_terms", "cayley_neumann_terms", 5),
+        ),
+        _NO_BIAS,
+        fan_in_fan_out=True,
+    ),
+    Method(
+        ("hira",),
+        "HIRA",
+        (
+            Row(".hira_A", "hira_a", "transposed", "shared"),
+            Row(".hira_B", "hira_b", "transposed", "split", empty=0.0),
+            Row(".hira_embedding_A", "hira_a", "transposed", kinds=("embedding",)),
+            Row(".hira_embedding_B", "hira_b", "transposed", kinds=("embedding",)),
+        ),
+        (Option("r", "r", 32, "rank_pattern"), Option("hira_dropout", "dropout", 0.0)),
+        fan_in_fan_out=True,
+    ),
+    Method(
+        ("delora",),
+        "DELORA",
+        (
+            Row(".delora_A", "delora_a", "transposed"),
+            Row(".delora_B", "delora_b", "transposed"),
+            Row(".delora_lambda", "delora_lambda"),
+            Row(".delora_w_norm", "delora_w_norm"),
+        ),
+        (
+            Option("r", "r", 8, "rank_pattern"),
+            Option("delora_lambda", "strength", 15.0, "lambda_pattern"),
+            Option("module_dropout", "dropout", 0.0),
+        ),
+        _NO_BIAS,
+    ),
+    Method(
+        ("gralora",),
+        "GRALORA",
+        (
+            Row(".gralora_A", "gralora_a"),
+            Row(".gralora_B", "gralora_b"),
+            Row(".gralora_A_general.weight", "general_a", "transposed", depends=True),
+            Row(".gralora_B_general.weight", "general_b", "transposed", depends=True),
+        ),
+        (
+            Option("r", "r", 32),
+            Option("alpha", "alpha", 64.0),
+            Option("gralora_k", "k", 2),
+            Option("hybrid_r", "hybrid_r", 0),
+            Option("gralora_dropout", "dropout", 0.0),
         ),
         _NO_BIAS,
         fan_in_fan_out=True,

@@ -1,4 +1,4 @@
-"""The OFT layer; formulas in `kzoo.adapters.methods.oft`."""
+"""The OFT layer; formulas in `kzoo.adapters.methods.orthogonal`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.adapters.layers.delta import KeepMask, Projection, numbers
-from kzoo.adapters.methods.oft import OftConfig
+from kzoo.adapters.methods.orthogonal import OftConfig
 from kzoo.backbones.places import Place
 
 

@@ -44,7 +44,7 @@ class OftConfig(TargetedConfig):
         module_dropout: Share of blocks that are not rotated, in training (not with `block_share`).
     """
 
-    layer = "kzoo.adapters.layers.oft:OftLayer"
+    layer = "kzoo.adapters.layers.orthogonal:OftLayer"
     embeddings: ClassVar[bool] = True
 
     block_size: NonNegativeInt = 32

@@ -1,0 +1,140 @@
+"""The layers of HiRA, DeLoRA and GraLoRA; formulas in `kzoo.adapters.methods.low_rank`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kzoo.adapters.config import Building
+from kzoo.adapters.layers.delta import DeltaLayer, rows_of, uniform
+from kzoo.adapters.methods.low_rank import DeloraConfig, GraloraConfig, HiraConfig
+from kzoo.backbones.places import Place
+from kzoo.seeds import derive_seed
+
+
+class HiraLayer(DeltaLayer):
+    """y = inner(x) + x (W * (A B)).
+
+    Variables: `hira_a` (in, r), `hira_b` (r, out).
+    """
+
+    reads_weights = True  # type: ignore[assignment]
+
+    def __init__(self, config: HiraConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building)
+        size_in, size_out = self.projection.size_in, self.projection.size_out
+        r = int(config.value_at("r", place))
+        starts: tuple[Any, Any] = (uniform(size_in, self.seed), "zeros")
+        if self.projection.is_embedding:
+            starts = ("zeros", keras.initializers.RandomNormal(stddev=1.0, seed=self.seed))
+        self.hira_a = self.add_weight((size_in, r), starts[0], name="hira_a")
+        self.hira_b = self.add_weight((r, size_out), starts[1], name="hira_b")
+
+    def delta(self) -> Any:
+        """W * (A B), (in, out)."""
+        return self.projection.matrix() * keras.ops.matmul(self.hira_a, self.hira_b)
+
+    def update(self, flat: Any) -> Any:
+        """The update (..., out); of an embedding, only the rows that are asked for."""
+        if not self.projection.is_embedding:
+            return super().update(flat)
+        rows = rows_of(self.projection.matrix(), flat)
+        factor = keras.ops.matmul(rows_of(self.hira_a, flat), self.hira_b)
+        return keras.ops.cast(rows * factor, self.compute_dtype)
+
+
+class DeloraLayer(DeltaLayer):
+    """y = inner(x) + ((x * w) A * (l / r / norms)) B.
+
+    Variables: `delora_a` (in, r), `delora_b` (r, out), `delora_lambda` (1,), and the frozen
+    `delora_w_norm` (in,), the norm of each row of W (in, out) when the adapter was made.
+    """
+
+    def __init__(self, config: DeloraConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building)
+        size_in, size_out = self.projection.size_in, self.projection.size_out
+        self.r = int(config.value_at("r", place))
+        strength = keras.initializers.Constant(float(config.value_at("strength", place)))
+        self.delora_a = self.add_weight((size_in, self.r), uniform(size_in, self.seed), name="delora_a")
+        self.delora_b = self.add_weight((self.r, size_out), "zeros", name="delora_b")
+        self.delora_lambda = self.add_weight((1,), strength, name="delora_lambda")
+        self.delora_w_norm = self.add_weight(
+            (size_in,), "zeros", trainable=False, name="delora_w_norm"
+        )
+        self.delora_w_norm.assign(_norms(self.projection.matrix(), 1, 0.0))
+
+    def factors(self) -> tuple[Any, Any]:
+        """(in, r) and (r, out), whose product is D."""
+        a, b = (keras.ops.cast(part, "float32") for part in (self.delora_a, self.delora_b))
+        # The least norm is PEFT's; below it, the norm has no gradient.
+        norms = _norms(a, 0, 1e-4) * _norms(b, 1, 1e-4)
+        scale = keras.ops.cast(self.delora_lambda, "float32") / self.r / norms
+        wide = keras.ops.cast(self.delora_w_norm, "float32")[:, None]
+        return wide * a * scale, b
+
+    def delta(self) -> Any:
+        """D, (in, out)."""
+        return keras.ops.matmul(*self.factors())
+
+    def update(self, flat: Any) -> Any:
+        """Two narrow products: (..., out)."""
+        a, b = (keras.ops.cast(part, flat.dtype) for part in self.factors())
+        return keras.ops.matmul(keras.ops.matmul(self.dropped(flat), a), b)
+
+
+def _norms(matrix: Any, axis: int, least: float) -> Any:
+    squares = keras.ops.sum(keras.ops.square(keras.ops.cast(matrix, "float32")), axis=axis)
+    return keras.ops.sqrt(keras.ops.maximum(squares, least * least))
+
+
+class GraloraLayer(DeltaLayer):
+    """y = inner(x) + s x D, with D[n, j] = A[n][:, share j] B[j][share n, :] at block (n, j).
+
+    Variables: `gralora_a` (k, in / k, r), `gralora_b` (k, r, out / k); with `hybrid_r`,
+    `general_a` (in, hybrid_r) and `general_b` (hybrid_r, out).
+    """
+
+    def __init__(self, config: GraloraConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building)
+        size_in, size_out = self.projection.size_in, self.projection.size_out
+        k, r, general = config.k, config.r, config.hybrid_r
+        start = uniform(size_in // k, self.seed)
+        self.gralora_a = self.add_weight((k, size_in // k, r), start, name="gralora_a")
+        self.gralora_b = self.add_weight((k, r, size_out // k), "zeros", name="gralora_b")
+        self.general_a = self.general_b = None
+        if general:
+            start = uniform(size_in, derive_seed(self.seed, "general"))
+            self.general_a = self.add_weight((size_in, general), start, name="general_a")
+            self.general_b = self.add_weight((general, size_out), "zeros", name="general_b")
+
+    def parts(self) -> tuple[Any, Any]:
+        """A (n, in / k, j, r / k) and s B (j, n, r / k, out / k)."""
+        k, share = self.config.k, self.config.r // self.config.k
+        a = keras.ops.reshape(self.gralora_a, (k, -1, k, share))
+        b = keras.ops.reshape(self.gralora_b, (k, k, share, self.gralora_b.shape[-1]))
+        return a, b * self.config.scaling
+
+    def delta(self) -> Any:
+        """s D, (in, out)."""
+        shape = (self.projection.size_in, self.projection.size_out)
+        blocks = keras.ops.einsum("nijs,jnso->nijo", *self.parts())
+        delta = keras.ops.reshape(blocks, shape)
+        if self.general_a is not None:
+            delta += keras.ops.matmul(self.general_a, self.general_b * self.config.scaling)
+        return delta
+
+    def update(self, flat: Any) -> Any:
+        """As narrow as LoRA's: (..., out)."""
+        ops = keras.ops
+        flat = self.dropped(flat)
+        lead = tuple(ops.shape(flat))[:-1]
+        a, b = self.parts()
+        x = ops.reshape(flat, (*lead, a.shape[0], a.shape[1]))
+        narrow = ops.einsum("...ni,nijs->...njs", x, a)
+        wide = ops.einsum("...njs,jnso->...jo", narrow, b)
+        y = ops.reshape(wide, (*lead, self.projection.size_out))
+        if self.general_a is not None:
+            narrow = ops.matmul(flat, self.general_a) * self.config.scaling
+            y = y + ops.matmul(narrow, self.general_b)
+        return y

@@ -1,0 +1,119 @@
+"""Low-rank updates that are more than a product of two factors: HiRA, DeLoRA, GraLoRA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from kzoo.adapters.config import register_method
+from kzoo.adapters.targets import Rate, TargetedConfig
+from kzoo.backbones.places import Place
+
+
+@register_method("hira")
+class HiraConfig(TargetedConfig):
+    """A low-rank matrix times the frozen weights, number by number: W' = W + W * (B A).
+
+    HiRA (Huang et al. 2025, openreview TwJrTz9cRS, equation 3): the update has up to the rank of W.
+    B starts at zero, so that an untrained adapter is an exact identity. At an embedding, A does.
+
+    Args:
+        targets: Sites, names or keys of projections and embeddings; or `all-linear`.
+        r: Rank of B A.
+        rank_pattern: Other ranks for some targets: site, name or key -> r; the first that fits.
+        dropout: Share of inputs of the update dropped in training; none at embeddings.
+    """
+
+    layer = "kzoo.adapters.layers.low_rank:HiraLayer"
+    embeddings: ClassVar[bool] = True
+    patterns: ClassVar[Mapping[str, str]] = {"r": "rank_pattern"}
+
+    r: PositiveInt = 32
+    rank_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
+    dropout: Rate = 0.0
+
+    def count_at(self, place: Place) -> int:
+        """Both factors."""
+        return int(self.value_at("r", place)) * (place.size_in + place.size_out)
+
+
+@register_method("delora")
+class DeloraConfig(TargetedConfig):
+    """A sum of r rank-one matrices of norm 1, times one trained strength.
+
+    DeLoRA (Bini et al. 2025, arXiv:2503.18225, equation 8): W' = W + (l / r) B N A diag(w), where N
+    divides by the norms of the columns of B and of the rows of A, and w holds the norm of each
+    column of W (torch's (out, in)). B starts at zero, so that an untrained adapter is an exact
+    identity. w is kept with the adapter, as in HF PEFT.
+
+    Args:
+        targets: Sites, names or keys of projections; or `all-linear`.
+        r: Number of rank-one matrices.
+        strength: Initial value of l (PEFT's `delora_lambda`).
+        rank_pattern: Other ranks for some targets: site, name or key -> r; the first that fits.
+        lambda_pattern: The same for `strength`.
+        dropout: Share of inputs of the update dropped in training (PEFT's `module_dropout`).
+    """
+
+    layer = "kzoo.adapters.layers.low_rank:DeloraLayer"
+    patterns: ClassVar[Mapping[str, str]] = {"r": "rank_pattern", "strength": "lambda_pattern"}
+
+    r: PositiveInt = 8
+    strength: PositiveFloat = 15.0
+    rank_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
+    lambda_pattern: dict[str, PositiveFloat] = Field(default_factory=dict)
+    dropout: Rate = 0.0
+
+    def count_at(self, place: Place) -> int:
+        """Both factors and the strength."""
+        return int(self.value_at("r", place)) * (place.size_in + place.size_out) + 1
+
+
+@register_method("gralora")
+class GraloraConfig(TargetedConfig):
+    """The weights as k x k blocks with a low-rank update each, of rank r / k.
+
+    GraLoRA (Jung et al. 2025, arXiv:2505.20355, section 3): as many numbers as LoRA of rank r, but
+    of rank up to k r, and an outlying input spoils only the blocks of its own columns. With
+    `hybrid_r`, a plain LoRA of that rank stands beside it. All is scaled by alpha / (r + hybrid_r).
+    B starts at zero, so that an untrained adapter is an exact identity.
+
+    Args:
+        targets: Sites, names or keys of projections; or `all-linear`.
+        r: Numbers as LoRA's of this rank; a multiple of k.
+        alpha: Numerator of the scaling.
+        k: Blocks along each side; divides both sides of every target.
+        hybrid_r: Rank of the LoRA beside it, 0 for none.
+        dropout: Share of inputs of the update dropped in training.
+    """
+
+    layer = "kzoo.adapters.layers.low_rank:GraloraLayer"
+
+    r: PositiveInt = 32
+    alpha: PositiveFloat = 64.0
+    k: PositiveInt = 2
+    hybrid_r: NonNegativeInt = 0
+    dropout: Rate = 0.0
+
+    def model_post_init(self, context: object) -> None:
+        """Each block has its share of the rank."""
+        if self.r % self.k:
+            raise ValueError(f"`r` must be a multiple of `k` ({self.k}). Received: {self.r}")
+
+    @property
+    def scaling(self) -> float:
+        """Alpha / (r + hybrid_r)."""
+        return self.alpha / (self.r + self.hybrid_r)
+
+    def choose(self, places: Sequence[Place]) -> list[Place]:
+        """As for every method; the blocks must fit."""
+        chosen = super().choose(places)
+        for place in chosen:
+            self.check_divides("k", self.k, place.size_in, place.size_out)
+        return chosen
+
+    def count_at(self, place: Place) -> int:
+        """As many as LoRA of rank r, and the one beside it."""
+        return (self.r + self.hybrid_r) * (place.size_in + place.size_out)
