@@ -26,6 +26,9 @@ def after_reading(
         _pad_pruned(options, ours)
     elif peft_type == "PREFIX_TUNING":
         _divide_prefix(config, options, ours, layout)
+    elif peft_type == "BOFT":
+        # Without CUDA, PEFT makes one factor whatever the config says.
+        options["factors"] = next(len(v) for k, v in ours.items() if k.endswith(".boft_r"))
     elif peft_type == "OFT" and "oft_block_size" not in config:
         raise AdapterError(
             "The OFT adapter was written by PEFT up to 0.13, which rotated another side: it lacks "

@@ -194,6 +194,32 @@ METHODS: tuple[Method, ...] = (
         fan_in_fan_out=True,
     ),
     Method(
+        ("boft",),
+        "BOFT",
+        (Row(".boft_R", "boft_r"), Row(".boft_s", "boft_s", "column")),
+        (
+            Option("boft_block_size", "block_size", 4),
+            Option("boft_block_num", "num_blocks", 0),
+            Option("boft_n_butterfly_factor", "factors", 1),
+            Option("boft_dropout", "dropout", 0.0),
+        ),
+        _NO_BIAS,
+        fan_in_fan_out=True,
+    ),
+    Method(
+        ("hra",),
+        "HRA",
+        (Row(".hra_u", "hra_u"),),
+        (Option("r", "r", 8), Option("apply_GS", "orthogonal", False)),
+        _NO_BIAS,
+    ),
+    Method(
+        ("road",),
+        "ROAD",
+        (Row(".road_theta", "road_theta"), Row(".road_alpha", "road_alpha")),
+        (Option("variant", "variant", "road_1"), Option("group_size", "group_size", 64)),
+    ),
+    Method(
         ("hira",),
         "HIRA",
         (
