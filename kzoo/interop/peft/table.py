@@ -220,6 +220,49 @@ METHODS: tuple[Method, ...] = (
         (Option("variant", "variant", "road_1"), Option("group_size", "group_size", 64)),
     ),
     Method(
+        ("miss",),
+        "MISS",
+        (Row(".miss_block", "miss_block"),),
+        (
+            Option("r", "r", 64),
+            Option("mini_r", "mini_r", 1),
+            Option("miss_dropout", "dropout", 0.0),
+            Option(
+                "init_weights",
+                "variant",
+                True,
+                values=(*((value, "miss") for value in (True, False)), ("bat", "bat"), ("mini", "mini")),
+            ),
+        ),
+        _NO_BIAS,
+    ),
+    Method(
+        ("c3a",),
+        "C3A",
+        (Row(".c3a_kernel", "c3a_kernel"),),
+        (Option("block_size", "block_size", 256, "block_size_pattern"),),
+        _NO_BIAS,
+    ),
+    Method(
+        ("shira",),
+        "SHIRA",
+        (Row(".shira_weight", "shira_weight"), Row(".shira_indices", "shira_indices")),
+        (Option("r", "r", 32),),
+        fan_in_fan_out=True,
+    ),
+    Method(
+        ("fourierft",),
+        "FOURIERFT",
+        (Row(".fourierft_spectrum", "fourierft_spectrum"),),
+        (
+            Option("n_frequency", "n_frequency", 1000, "n_frequency_pattern"),
+            Option("scaling", "scaling", 150.0),
+            Option("random_loc_seed", "location_seed", 777),
+        ),
+        _NO_BIAS,
+        fan_in_fan_out=True,
+    ),
+    Method(
         ("hira",),
         "HIRA",
         (
