@@ -26,6 +26,11 @@ def after_reading(
         _pad_pruned(options, ours)
     elif peft_type == "PREFIX_TUNING":
         _divide_prefix(config, options, ours, layout)
+    elif peft_type == "RANDLORA":
+        for key in [key for key in ours if key.endswith((".copy_a", ".copy_b"))]:
+            del ours[key]
+    elif peft_type == "MISS" and options["variant"] == "bat":
+        options["dropout"] = 0.0  # PEFT has none there
     elif peft_type == "BOFT":
         # Without CUDA, PEFT makes one factor whatever the config says.
         options["factors"] = next(len(v) for k, v in ours.items() if k.endswith(".boft_r"))
@@ -53,6 +58,12 @@ def before_writing(
     if peft_type == "ADALORA":
         config["total_step"] = config["total_step"] or config["tinit"] + config["tfinal"] + 1
         return _without_masks(ours)
+    if peft_type == "RANDLORA":
+        stems = [key.rpartition(".")[0] for key in ours if key.endswith(".randlora_lambda")]
+        for letter in "ab":
+            copies = {f"{stem}.copy_{letter}": ours[f"shared.randlora_{letter}"] for stem in stems}
+            ours = ours | copies
+        return ours
     if peft_type == "PREFIX_TUNING":
         positions = any(place.site == "position_embedding" for place in layout.places)
         if positions and not getattr(own, "shift_positions", True):

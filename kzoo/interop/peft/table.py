@@ -164,6 +164,48 @@ METHODS: tuple[Method, ...] = (
         fan_in_fan_out=True,
     ),
     Method(
+        ("randlora",),
+        "RANDLORA",
+        (
+            Row(".randlora_lambda", "randlora_lambda"),
+            Row(".randlora_gamma", "randlora_gamma"),
+            Row("base_model.randlora_A", "randlora_a", shared=True),
+            Row("base_model.randlora_B", "randlora_b", shared=True),
+            # Copies of these at every module; see `special`.
+            Row(".randlora_A", "copy_a", "same", "shared", optional=True),
+            Row(".randlora_B", "copy_b", "same", "shared", optional=True),
+        ),
+        (
+            Option("r", "r", 32),
+            Option("randlora_alpha", "alpha", 640.0),
+            Option("sparse", "sparse", False),
+            Option("very_sparse", "very_sparse", False),
+            Option("randlora_dropout", "dropout", 0.0),
+        ),
+        _NO_BIAS,
+        fan_in_fan_out=True,
+    ),
+    Method(
+        ("vblora",),
+        "VBLORA",
+        (
+            Row(".vblora_logits_A", "vblora_logits_a"),
+            Row(".vblora_logits_B", "vblora_logits_b"),
+            Row("base_model.vblora_vector_bank", "vblora_vector_bank", shared=True),
+        ),
+        (
+            Option("r", "r", 4),
+            Option("num_vectors", "num_vectors", 256),
+            Option("vector_length", "vector_length", 256),
+            Option("topk", "topk", 2),
+            Option("vblora_dropout", "dropout", 0.0),
+            Option("init_vector_bank_bound", "bank_bound", 0.02),
+            Option("init_logits_std", "logits_std", 0.1),
+        ),
+        {**_NO_BIAS, "save_only_topk_weights": (False,)},
+        fan_in_fan_out=True,
+    ),
+    Method(
         ("ia3",),
         "IA3",
         (
