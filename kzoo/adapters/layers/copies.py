@@ -9,9 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.base import AdapterLayer, Function
+from kzoo.adapters.layers.base import AdapterLayer, Function, like
 from kzoo.adapters.layers.delta import Projection, numbers
-from kzoo.adapters.methods.copies import BitfitConfig, FullConfig, LnConfig, TrainableTokensConfig
+from kzoo.adapters.methods.copies import (
+    BeftConfig,
+    BitfitConfig,
+    FullConfig,
+    LnConfig,
+    TrainableTokensConfig,
+)
 from kzoo.adapters.targets import is_norm
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
@@ -45,6 +51,40 @@ class BitfitLayer(AdapterLayer):
         """The trained bias in place of the sublayer's."""
         host = self.host.bias
         return [(host, numbers(self.bias).reshape(host.shape))]
+
+
+class BeftLayer(AdapterLayer):
+    """y = inner(x) + b, on the flattened projection.
+
+    Variable: `beft_bias` (out,).
+    """
+
+    mergeable = True
+    row_wise = True
+
+    adds = True  # type: ignore[assignment]
+
+    def __init__(self, config: BeftConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building.name)
+        self.projection = Projection(place.layer)
+        self.beft_bias = self.add_weight((self.projection.size_out,), "zeros", name="beft_bias")
+
+    def apply(self, inner: Function, x: Any) -> Any:
+        """See the class."""
+        y = self.projection.flatten_output(inner(x))
+        return self.projection.unflatten_output(y + like(y, self.beft_bias))
+
+    def merged(self) -> list[tuple[Any, NDArray[Any]]]:
+        """Both biases as one.
+
+        Raises:
+            AdapterError: The projection has none.
+        """
+        host = self.projection.bias
+        if host is None:
+            raise AdapterError(f"`beft`: {self.place.key} has no bias to merge into.")
+        bias = numbers(self.projection.flat_bias()) + numbers(self.beft_bias)
+        return [(host, bias.reshape(host.shape))]
 
 
 class LnLayer(AdapterLayer):

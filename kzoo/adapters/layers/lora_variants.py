@@ -1,4 +1,4 @@
-"""The layers of AdaLoRA, VeRA, RandLoRA and VB-LoRA; formulas in `kzoo.adapters.methods.lora_variants`."""
+"""The layers of AdaLoRA, VeRA and its like; formulas in `kzoo.adapters.methods.lora_variants`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kzoo.adapters.layers.base import with_float32_variables
 from kzoo.adapters.layers.delta import DeltaLayer
 from kzoo.adapters.methods.lora_variants import (
     AdaloraConfig,
+    PveraConfig,
     RandloraConfig,
     VbloraConfig,
     VeraConfig,
@@ -122,7 +123,7 @@ class VeraProjections(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(name=name, dtype=with_float32_variables(places[0]))
         widest_in = max(place.size_in for place in places)
         widest_out = max(place.size_out for place in places)
-        self.vera_a = self._random("vera_a", (widest_in, config.r), seed)
+        self.vera_a = self._random("vera_a", (widest_in, config.first_ranks * config.r), seed)
         self.vera_b = self._random("vera_b", (config.r, widest_out), seed)
         self.built = True
 
@@ -142,7 +143,8 @@ class VeraLayer(DeltaLayer):
         super().__init__(config, place, building)
         self.shared = building.shared
         start = keras.initializers.Constant(config.d_initial)
-        self.vera_lambda_d = self.add_weight((config.r,), start, name="vera_lambda_d")
+        shape = (config.first_ranks * config.r,)
+        self.vera_lambda_d = self.add_weight(shape, start, name="vera_lambda_d")
         self.vera_lambda_b = self.add_weight(
             (self.projection.size_out,), "zeros", name="vera_lambda_b"
         )
@@ -162,6 +164,47 @@ class VeraLayer(DeltaLayer):
         a, b = self.matrices()
         narrow = keras.ops.matmul(self.dropped(flat), a) * self.vera_lambda_d
         return keras.ops.matmul(narrow, b) * self.vera_lambda_b
+
+
+class PveraLayer(VeraLayer):
+    """y = inner(x) + b * (z B), z drawn around (x A) * d.
+
+    Variables: `vera_lambda_d` (2 r,), of the means and then of the log-variances, and
+    `vera_lambda_b` (out,); the matrices are shared, and A is (in, 2 r).
+    """
+
+    def __init__(self, config: PveraConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building)
+        self.noise = _Noise(derive_seed(self.seed, "noise"))
+
+    def delta(self) -> Any:
+        """The matrix that is added outside of training, (in, out)."""
+        a, b = self.matrices()
+        r = self.config.r
+        return keras.ops.matmul(a[:, :r] * self.vera_lambda_d[:r], b) * self.vera_lambda_b
+
+    def update(self, flat: Any) -> Any:
+        """As VeRA's, with noise in training: (..., out)."""
+        a, b = self.matrices()
+        both = keras.ops.matmul(self.dropped(flat), a) * self.vera_lambda_d
+        mean, log_variance = keras.ops.split(both, 2, axis=-1)
+        return keras.ops.matmul(self.noise(mean, log_variance), b) * self.vera_lambda_b
+
+
+class _Noise(keras.layers.Layer):  # type: ignore[misc]
+    """Normal numbers around a mean while training, the mean otherwise."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
+
+    def call(self, mean: Any, log_variance: Any, training: bool = False) -> Any:
+        """Of the shape and type of `mean`."""
+        if not training:
+            return mean
+        drawn = keras.random.normal(keras.ops.shape(mean), seed=self.seed_generator)
+        return mean + keras.ops.cast(drawn, mean.dtype) * keras.ops.exp(0.5 * log_variance)
 
 
 class RandloraBases(keras.layers.Layer):  # type: ignore[misc]

@@ -1,14 +1,24 @@
-"""The layers of HiRA, DeLoRA and GraLoRA; formulas in `kzoo.adapters.methods.low_rank`."""
+"""The layers of HiRA, DeLoRA, GraLoRA, GLoRA and Lily; see `kzoo.adapters.methods.low_rank`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
-from kzoo.adapters.layers.delta import DeltaLayer, rows_of, uniform
-from kzoo.adapters.methods.low_rank import DeloraConfig, GraloraConfig, HiraConfig
+from kzoo.adapters.layers.base import AdapterLayer, like, with_float32_variables
+from kzoo.adapters.layers.delta import DeltaLayer, numbers, rows_of, uniform
+from kzoo.adapters.methods.low_rank import (
+    DeloraConfig,
+    GloraConfig,
+    GraloraConfig,
+    HiraConfig,
+    LilyConfig,
+    label_of,
+)
 from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed
 
@@ -138,3 +148,113 @@ class GraloraLayer(DeltaLayer):
             narrow = ops.matmul(flat, self.general_a) * self.config.scaling
             y = y + ops.matmul(narrow, self.general_b)
         return y
+
+
+class GloraLayer(DeltaLayer):
+    """y = inner(x) + x (W * A + B) + d b + e + C W, on the flattened projection.
+
+    Variables: `a_d` (r, out) and `a_u` (in, r), whose product is A; `b_d` and `b_u` the same for B;
+    with a bias `c_d` (r, in), `c_u` (1, r), `d` (1,), `e` (1,).
+    """
+
+    reads_weights = True  # type: ignore[assignment]
+
+    def __init__(self, config: GloraConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building)
+        size_in, size_out, r = self.projection.size_in, self.projection.size_out, config.r
+
+        def pair(name: str, fan_in: int, fan_out: int) -> tuple[Any, Any]:
+            start = uniform(fan_in, derive_seed(self.seed, name))
+            return (
+                self.add_weight((fan_in, r), start, name=f"{name}_u"),
+                self.add_weight((r, fan_out), "zeros", name=f"{name}_d"),
+            )
+
+        self.a_u, self.a_d = pair("a", size_in, size_out)
+        self.b_u, self.b_d = pair("b", size_in, size_out)
+        self.c_u = self.c_d = self.d = self.e = None
+        if self.projection.bias is not None:
+            self.c_u, self.c_d = pair("c", 1, size_in)
+            self.d = self.add_weight((1,), "zeros", name="d")
+            self.e = self.add_weight((1,), "zeros", name="e")
+
+    def delta(self) -> Any:
+        """W * A + B, (in, out)."""
+        factor = keras.ops.matmul(self.a_u, self.a_d)
+        return self.projection.matrix() * factor + keras.ops.matmul(self.b_u, self.b_d)
+
+    def shift(self) -> Any:
+        """What is added to the bias: (out,)."""
+        moved = keras.ops.matmul(keras.ops.matmul(self.c_u, self.c_d), self.projection.matrix())
+        return self.d * self.projection.flat_bias() + self.e + moved[0]
+
+    def update(self, flat: Any) -> Any:
+        """See the class."""
+        y = super().update(flat)
+        return y if self.d is None else y + keras.ops.cast(self.shift(), y.dtype)
+
+    def merged(self) -> list[tuple[Any, NDArray[Any]]]:
+        """Weights and bias."""
+        changes = super().merged()
+        if self.d is not None:
+            bias = numbers(self.projection.flat_bias()) + numbers(self.shift())
+            changes.append((self.projection.bias, bias.reshape(self.projection.bias.shape)))
+        return changes
+
+
+class LilyFactors(keras.layers.Layer):  # type: ignore[misc]
+    """What the places of Lily share.
+
+    Variables, named after the first place that has them: `a_...` (in, r), `b_...` (num_b r, out).
+
+    Args:
+        config: The configuration.
+        places: Where the adapter stands.
+        name: The adapter's name.
+        seed: Decides the values.
+    """
+
+    def __init__(self, config: LilyConfig, places: Sequence[Place], name: str, seed: int) -> None:
+        super().__init__(name=name, dtype=with_float32_variables(places[0]))
+        self.owners = config.owners(places)
+        self.factors: dict[str, Any] = {}
+        sizes = {label_of(place.key): place for place in places}
+        for label in dict.fromkeys(a for a, _ in self.owners.values()):
+            size = sizes[label].size_in
+            start = uniform(size, derive_seed(seed, label))
+            self.factors[f"a_{label}"] = self.add_weight((size, config.r), start, name=f"a_{label}")
+        for label in dict.fromkeys(b for _, b in self.owners.values()):
+            shape = (config.num_b * config.r, sizes[label].size_out)
+            self.factors[f"b_{label}"] = self.add_weight(shape, "zeros", name=f"b_{label}")
+        self.built = True
+
+
+class LilyLayer(DeltaLayer):
+    """y = inner(x) + s (x A) sum_e p_e B_e, p the mean over a batch of softmax((x A) router).
+
+    Variable: `lily_router` (r, num_b); A and B are shared.
+    """
+
+    mergeable = False
+
+    def __init__(self, config: LilyConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building)
+        a, b = building.shared.owners[place.key]
+        self.shared = building.shared
+        self.names = (f"a_{a}", f"b_{b}")
+        start = uniform(config.r, self.seed)
+        self.lily_router = self.add_weight((config.r, config.num_b), start, name="lily_router")
+
+    def update(self, flat: Any) -> Any:
+        """Two narrow products: (..., out)."""
+        ops, config = keras.ops, self.config
+        a, b = (ops.convert_to_tensor(self.shared.factors[name]) for name in self.names)
+        narrow = ops.matmul(flat, like(flat, a))
+        shares = ops.softmax(ops.matmul(narrow, like(flat, self.lily_router)), axis=-1)
+        shares = ops.mean(ops.reshape(shares, (-1, config.num_b)), axis=0)
+        many = ops.reshape(like(flat, b), (config.num_b, config.r, -1))
+        return ops.matmul(narrow * config.scaling, ops.einsum("e,ero->ro", shares, many))
+
+    def merged(self) -> list[tuple[Any, NDArray[Any]]]:
+        """Refuses: what is added depends on the batch."""
+        return AdapterLayer.merged(self)

@@ -41,6 +41,26 @@ class BitfitConfig(EverywhereConfig):
         return place.size_out
 
 
+@register_method("beft")
+class BeftConfig(TargetedConfig):
+    """Adds a trained bias to chosen projections, whether they have one or not.
+
+    BEFT (2025, arXiv:2509.15974), which picks the values' biases. It starts at zero, so that an
+    untrained adapter is an exact identity.
+
+    Args:
+        targets: Sites, names or keys of projections; or `all-linear`.
+    """
+
+    layer = "kzoo.adapters.layers.copies:BeftLayer"
+
+    targets: tuple[str, ...] = ("value",)
+
+    def count_at(self, place: Place) -> int:
+        """The bias."""
+        return place.size_out
+
+
 @register_method("ln")
 class LnConfig(EverywhereConfig):
     """Trains a copy of the norms' scales and shifts, in place of the model's own.

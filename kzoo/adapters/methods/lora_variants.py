@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -93,6 +93,7 @@ class VeraConfig(TargetedConfig):
 
     layer = "kzoo.adapters.layers.lora_variants:VeraLayer"
     shared_layer = "kzoo.adapters.layers.lora_variants:VeraProjections"
+    first_ranks: ClassVar[int] = 1  # so many times r is the rank of A
 
     r: PositiveInt = 256
     d_initial: float = 0.1
@@ -196,3 +197,26 @@ class VbloraConfig(TargetedConfig):
     def count_shared(self, places: Sequence[Place]) -> int:
         """The bank."""
         return self.num_vectors * self.vector_length
+
+
+@register_method("pvera")
+class PveraConfig(VeraConfig):
+    """VeRA whose narrow numbers are drawn in training: mean and log-variance are two of VeRA's.
+
+    PVeRA (2025, arXiv:2512.07703): W' = W + b * (B z), where z is drawn from a normal distribution
+    with mean d * (A x), and with the log-variance that further rows of d and A give. Outside of
+    training z is the mean, and the adapter is VeRA.
+
+    Args:
+        targets: Sites, names or keys of projections; or `all-linear`.
+        r: Rank of the shared matrices.
+        d_initial: Initial value of d.
+        dropout: Share of inputs of A dropped in training.
+    """
+
+    layer = "kzoo.adapters.layers.lora_variants:PveraLayer"
+    first_ranks: ClassVar[int] = 2
+
+    def count_at(self, place: Place) -> int:
+        """Two numbers for each rank and one for each output."""
+        return 2 * self.r + place.size_out

@@ -1,4 +1,4 @@
-"""Low-rank updates that are more than a product of two factors: HiRA, DeLoRA, GraLoRA."""
+"""Low-rank updates that are more than a product of two factors: HiRA, DeLoRA, GraLoRA, ..."""
 
 from __future__ import annotations
 
@@ -117,3 +117,86 @@ class GraloraConfig(TargetedConfig):
     def count_at(self, place: Place) -> int:
         """As many as LoRA of rank r, and the one beside it."""
         return (self.r + self.hybrid_r) * (place.size_in + place.size_out)
+
+
+@register_method("glora")
+class GloraConfig(TargetedConfig):
+    """Rescales and shifts weights and bias: W' = W + W * A + B, b' = b + d b + e + C W.
+
+    GLoRA (Chavan et al. 2023, arXiv:2306.07967, equation 10) in HF PEFT's default form: A and B
+    (in, out) and C (in,) are products of two factors, d and e single numbers. Without a bias there
+    are only A and B. One factor of each starts at zero, and so do d and e, so that an untrained
+    adapter is an exact identity.
+
+    Args:
+        targets: Sites, names or keys of projections; or `all-linear`.
+        r: Rank of A, B and C.
+    """
+
+    layer = "kzoo.adapters.layers.low_rank:GloraLayer"
+
+    r: PositiveInt = 8
+
+    def count_at(self, place: Place) -> int:
+        """Two pairs of factors; with a bias another one and two numbers."""
+        matrices = 2 * self.r * (place.size_in + place.size_out)
+        return matrices + (self.r * (place.size_in + 1) + 2 if place.bias else 0)
+
+
+@register_method("lily")
+class LilyConfig(TargetedConfig):
+    """LoRA's B as a mixture of a few, which all layers share: x A (p_1 B_1 + p_2 B_2 + ...).
+
+    Lily (Zhong et al. 2024, arXiv:2407.09946), as in HF PEFT: p is the softmax of a router's
+    product with x A, averaged over **all tokens and rows of a batch**. So a row's output depends on
+    the others in its batch, and a cached step of generation is not a step of a whole pass; adapters
+    that must not depend on a batch are another method's. B starts at zero, so that an untrained
+    adapter is an exact identity.
+
+    Args:
+        targets: Sites, names or keys of projections; or `all-linear`.
+        r: Rank.
+        stride: So many layers in turn share their A, among targets of one site and one shape.
+        num_b: Number of B, shared by all targets of one site and one shape.
+        scaling: What the update is multiplied by.
+    """
+
+    layer = "kzoo.adapters.layers.low_rank:LilyLayer"
+    shared_layer = "kzoo.adapters.layers.low_rank:LilyFactors"
+
+    r: PositiveInt = 32
+    stride: PositiveInt = 1
+    num_b: PositiveInt = 2
+    scaling: PositiveFloat = 1.0
+
+    def owners(self, places: Sequence[Place]) -> dict[str, tuple[str, str]]:
+        """Whose A and B a place has: its key -> labels of both, the keys of their first places.
+
+        Args:
+            places: The chosen places, from the input upwards.
+        """
+        groups: dict[tuple[str, int, int], list[str]] = {}
+        found = {}
+        for place in places:
+            group = groups.setdefault((place.site, place.size_in, place.size_out), [])
+            group.append(place.key)
+            first = (len(group) - 1) // self.stride * self.stride
+            found[place.key] = (label_of(group[first]), label_of(group[0]))
+        return found
+
+    def count_at(self, place: Place) -> int:
+        """The router."""
+        return self.r * self.num_b
+
+    def count_shared(self, places: Sequence[Place]) -> int:
+        """All A and B."""
+        sizes = {label_of(place.key): place for place in places}
+        owners = self.owners(places).values()
+        count = sum(self.r * sizes[label].size_in for label in {a for a, _ in owners})
+        shared = {b for _, b in owners}
+        return count + sum(self.num_b * self.r * sizes[label].size_out for label in shared)
+
+
+def label_of(key: str) -> str:
+    """A place's key as a part of a variable's name."""
+    return key.replace(".", "_")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from kzoo.adapters.config import AdapterConfig
+from kzoo.adapters.methods.low_rank import LilyConfig
 from kzoo.backbones.families import FAMILIES
+from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 from kzoo.interop.files import Tensors
 from kzoo.interop.layouts import Layout
@@ -26,6 +29,8 @@ def after_reading(
         _pad_pruned(options, ours)
     elif peft_type == "PREFIX_TUNING":
         _divide_prefix(config, options, ours, layout)
+    elif peft_type == "LILY":
+        _share_factors(options, ours, layout)
     elif peft_type == "RANDLORA":
         for key in [key for key in ours if key.endswith((".copy_a", ".copy_b"))]:
             del ours[key]
@@ -58,6 +63,8 @@ def before_writing(
     if peft_type == "ADALORA":
         config["total_step"] = config["total_step"] or config["tinit"] + config["tfinal"] + 1
         return _without_masks(ours)
+    if peft_type == "LILY":
+        return _copied_factors(own, ours, layout)
     if peft_type == "RANDLORA":
         stems = [key.rpartition(".")[0] for key in ours if key.endswith(".randlora_lambda")]
         for letter in "ab":
@@ -123,6 +130,47 @@ def _without_masks(ours: Tensors) -> Tensors:
             value = value * ours.get(f"{stem}.rank_mask", np.ones_like(value))
         if variable != "rank_mask":
             found[key] = value
+    return found
+
+
+def _lily_owners(
+    config: LilyConfig, ours: Tensors, layout: Layout, sizes: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[str, str]]:
+    """Whose factors each place has; see `LilyConfig.owners`."""
+    keys = [key.removesuffix(".lily_router") for key in ours if key.endswith(".lily_router")]
+    known = {place.key: place for place in layout.places}
+    order = list(known) or keys
+    places = [known.get(key) or Place(key, key, key, 0, 0) for key in sorted(keys, key=order.index)]
+    if sizes:
+        places = [
+            replace(place, size_in=sizes[place.key][0], size_out=sizes[place.key][1])
+            for place in places
+        ]
+    return config.owners(places)
+
+
+def _share_factors(options: Mapping[str, Any], ours: Tensors, layout: Layout) -> None:
+    """What the file has at every module, once."""
+    stems = [key.removesuffix(".lily_router") for key in ours if key.endswith(".lily_router")]
+    sizes = {stem: (len(ours[f"{stem}.a"]), ours[f"{stem}.b"].shape[1]) for stem in stems}
+    config = LilyConfig(method="lily", **options)
+    for stem, labels in _lily_owners(config, ours, layout, sizes).items():
+        for letter, label in zip("ab", labels, strict=True):
+            own = ours.pop(f"{stem}.{letter}")
+            if not np.array_equal(own, ours.setdefault(f"shared.{letter}_{label}", own)):
+                raise AdapterError(
+                    f"The Lily adapter has another factor {letter.upper()} at {stem} than the one "
+                    "that it would share there."
+                )
+
+
+def _copied_factors(own: AdapterConfig, ours: Tensors, layout: Layout) -> Tensors:
+    """The same backwards."""
+    assert isinstance(own, LilyConfig)
+    found = {key: value for key, value in ours.items() if not key.startswith("shared.")}
+    for stem, labels in _lily_owners(own, ours, layout, {}).items():
+        for letter, label in zip("ab", labels, strict=True):
+            found[f"{stem}.{letter}"] = ours[f"shared.{letter}_{label}"]
     return found
 
 

@@ -17,6 +17,7 @@ IGNORED = frozenset(
     megatron_config megatron_core loftq_config eva_config corda_config lora_ga_config velora_config
     runtime_config qalora_group_size use_effective_conv2d projection_prng_key save_projection
     lambda_pattern n_frequency_pattern block_size_pattern random_seed mask_type
+    generator_seed
     token_dim num_attention_heads num_layers prompt_tuning_init prompt_tuning_init_text
     prompt_tuning_init_state_dict_path prompt_tuning_init_task tokenizer_name_or_path
     tokenizer_kwargs prefix_projection encoder_reparameterization_type encoder_hidden_size
@@ -164,6 +165,23 @@ METHODS: tuple[Method, ...] = (
         fan_in_fan_out=True,
     ),
     Method(
+        ("pvera",),
+        "PVERA",
+        (
+            Row(".pvera_lambda_d", "vera_lambda_d"),
+            Row(".pvera_lambda_b", "vera_lambda_b"),
+            Row("base_model.pvera_A", "vera_a", "transposed", shared=True),
+            Row("base_model.pvera_B", "vera_b", "transposed", shared=True),
+        ),
+        (
+            Option("r", "r", 256),
+            Option("d_initial", "d_initial", 0.1),
+            Option("pvera_dropout", "dropout", 0.0),
+        ),
+        {**_NO_BIAS, "sample_at_inference": (False,)},
+        fan_in_fan_out=True,
+    ),
+    Method(
         ("randlora",),
         "RANDLORA",
         (
@@ -303,6 +321,44 @@ METHODS: tuple[Method, ...] = (
         ),
         _NO_BIAS,
         fan_in_fan_out=True,
+    ),
+    Method(
+        ("glora",),
+        "GLORA",
+        tuple(
+            Row(f".glora_{path}.X{side}", f"{path.lower()}_{side}", "transposed", depends=path == "C")
+            for path in "ABC"
+            for side in "du"
+        )
+        + tuple(Row(f".glora_{path}.X", path.lower(), depends=True) for path in "DE"),
+        (Option("r", "r", 8),),
+        {
+            **_NO_BIAS,
+            "config_A_B": ("lora",),
+            "config_C": ("lora",),
+            "config_D_E": ("constant",),
+        },
+    ),
+    Method(
+        ("lily",),
+        "LILY",
+        (
+            # Copies at every module of what modules share; see `special`.
+            Row(".lily_A.weight", "a", "transposed"),
+            Row(".lily_B.weight", "b"),
+            Row(".lily_router.weight", "lily_router", "transposed"),
+        ),
+        (
+            Option("r", "r", 32),
+            Option("stride_A", "stride", 1),
+            Option("num_B", "num_b", 2),
+            Option("scaling", "scaling", 1.0),
+        ),
+    ),
+    Method(
+        ("beft",),
+        "BEFT",
+        (Row(".beft_bias", "beft_bias", "row", "split", empty=0.0),),
     ),
     Method(
         ("hira",),
