@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.adapters.layers.lora_variants import AdaloraLayer
+from kzoo.adapters.layers.low_rank import AdaloraLayer
 from kzoo.adapters.manager import Adapters
-from kzoo.adapters.methods.lora_variants import AdaloraConfig
+from kzoo.adapters.methods.low_rank import AdaloraConfig
 from kzoo.errors import AdapterError
 from kzoo.keras_internals import trained_by
 from kzoo.strategy import replica_count, scalar, strategy_scope

@@ -6,7 +6,7 @@ import pytest
 
 from kzoo.adapters import RankAllocator, parse_adapter
 from kzoo.adapters.acting.injection import Sites
-from kzoo.adapters.layers.lora_variants import Orthogonality
+from kzoo.adapters.layers.low_rank import Orthogonality
 from kzoo.adapters.rank_allocator import _update
 from kzoo.errors import AdapterError
 

@@ -59,7 +59,6 @@ class BeftLayer(AdapterLayer):
     Variable: `beft_bias` (out,).
     """
 
-    mergeable = True
     row_wise = True
 
     adds = True  # type: ignore[assignment]
@@ -67,6 +66,7 @@ class BeftLayer(AdapterLayer):
     def __init__(self, config: BeftConfig, place: Place, building: Building) -> None:
         super().__init__(config, place, building.name)
         self.projection = Projection(place.layer)
+        self.mergeable = self.projection.bias is not None
         self.beft_bias = self.add_weight((self.projection.size_out,), "zeros", name="beft_bias")
 
     def apply(self, inner: Function, x: Any) -> Any:

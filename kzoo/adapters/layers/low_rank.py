@@ -1,4 +1,4 @@
-"""The layers of HiRA, DeLoRA, GraLoRA, GLoRA and Lily; see `kzoo.adapters.methods.low_rank`."""
+"""The layers of AdaLoRA, DeLoRA, GraLoRA and Lily; see `kzoo.adapters.methods.low_rank`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.base import AdapterLayer, like, with_float32_variables
-from kzoo.adapters.layers.delta import DeltaLayer, numbers, rows_of, uniform
+from kzoo.adapters.layers.delta import DeltaLayer, uniform
 from kzoo.adapters.methods.low_rank import (
+    AdaloraConfig,
     DeloraConfig,
-    GloraConfig,
     GraloraConfig,
-    HiraConfig,
     LilyConfig,
     label_of,
 )
@@ -23,35 +22,88 @@ from kzoo.backbones.places import Place
 from kzoo.seeds import derive_seed
 
 
-class HiraLayer(DeltaLayer):
-    """y = inner(x) + x (W * (A B)).
+class PlaceCount(keras.layers.Layer):  # type: ignore[misc]
+    """Tells the layers of one adapter how many they are; without variables.
 
-    Variables: `hira_a` (in, r), `hira_b` (r, out).
+    Args:
+        config: The configuration.
+        places: Where the adapter stands.
+        name: The adapter's name.
+        seed: Nothing here is random.
     """
 
-    reads_weights = True  # type: ignore[assignment]
+    def __init__(
+        self, config: AdaloraConfig, places: Sequence[Place], name: str, seed: int
+    ) -> None:
+        super().__init__(name=name)
+        self.number = len(places)
+        self.built = True
 
-    def __init__(self, config: HiraConfig, place: Place, building: Building) -> None:
+
+class AdaloraLayer(DeltaLayer):
+    """y = inner(x) + s ((x A) * E) B.
+
+    Variables: `lora_a` (in, r), `lora_e` (r,), `lora_b` (r, out), and the frozen `rank_mask` (r,)
+    of ones and zeros: triplets that were removed for good, here and in saved files.
+    """
+
+    row_wise = True
+
+    def __init__(self, config: AdaloraConfig, place: Place, building: Building) -> None:
         super().__init__(config, place, building)
-        size_in, size_out = self.projection.size_in, self.projection.size_out
-        r = int(config.value_at("r", place))
-        starts: tuple[Any, Any] = (uniform(size_in, self.seed), "zeros")
-        if self.projection.is_embedding:
-            starts = ("zeros", keras.initializers.RandomNormal(stddev=1.0, seed=self.seed))
-        self.hira_a = self.add_weight((size_in, r), starts[0], name="hira_a")
-        self.hira_b = self.add_weight((r, size_out), starts[1], name="hira_b")
+        r, size_in, size_out = config.init_r, self.projection.size_in, self.projection.size_out
+        # The mean runs over the two matrices of all places.
+        weight = config.orth_reg_weight / (2 * building.shared.number)
+
+        def made(name: str, shape: tuple[int, int], axis: int) -> Any:
+            seed = derive_seed(self.seed, name)
+            return self.add_weight(
+                shape,
+                keras.initializers.RandomNormal(stddev=0.02, seed=seed),
+                regularizer=Orthogonality(weight, axis) if weight else None,
+                name=name,
+            )
+
+        self.lora_a = made("lora_a", (size_in, r), 1)
+        self.lora_e = self.add_weight((r,), "zeros", name="lora_e")
+        self.lora_b = made("lora_b", (r, size_out), 0)
+        self.rank_mask = self.add_weight((r,), "ones", trainable=False, name="rank_mask")
 
     def delta(self) -> Any:
-        """W * (A B), (in, out)."""
-        return self.projection.matrix() * keras.ops.matmul(self.hira_a, self.hira_b)
+        """The matrix that is added, (in, out)."""
+        values = self.lora_e * self.rank_mask * self.config.scaling
+        return keras.ops.matmul(self.lora_a * values, self.lora_b)
 
     def update(self, flat: Any) -> Any:
-        """The update (..., out); of an embedding, only the rows that are asked for."""
-        if not self.projection.is_embedding:
-            return super().update(flat)
-        rows = rows_of(self.projection.matrix(), flat)
-        factor = keras.ops.matmul(rows_of(self.hira_a, flat), self.hira_b)
-        return keras.ops.cast(rows * factor, self.compute_dtype)
+        """Two narrow products: (..., out)."""
+        values = self.lora_e * self.rank_mask * self.config.scaling
+        narrow = keras.ops.matmul(self.dropped(flat), self.lora_a) * values
+        return keras.ops.matmul(narrow, self.lora_b)
+
+
+class Orthogonality(keras.regularizers.Regularizer):  # type: ignore[misc]
+    """weight * ||M M^T - I||, for rows of M along `axis`.
+
+    Args:
+        weight: What the norm is multiplied by.
+        axis: 0 where the rows of the matrix should be orthogonal, 1 where its columns.
+    """
+
+    def __init__(self, weight: float, axis: int) -> None:
+        self.weight = weight
+        self.axis = axis
+
+    def __call__(self, x: Any) -> Any:
+        """The penalty of one matrix, a scalar."""
+        turned = keras.ops.transpose(x)
+        product = keras.ops.matmul(x, turned) if self.axis == 0 else keras.ops.matmul(turned, x)
+        error = product - keras.ops.eye(product.shape[0], dtype=product.dtype)
+        # The root has no gradient at zero.
+        return self.weight * keras.ops.sqrt(keras.ops.sum(keras.ops.square(error)) + 1e-12)
+
+    def get_config(self) -> dict[str, Any]:
+        """Both numbers."""
+        return {"weight": self.weight, "axis": self.axis}
 
 
 class DeloraLayer(DeltaLayer):
@@ -66,7 +118,9 @@ class DeloraLayer(DeltaLayer):
         size_in, size_out = self.projection.size_in, self.projection.size_out
         self.r = int(config.value_at("r", place))
         strength = keras.initializers.Constant(float(config.value_at("strength", place)))
-        self.delora_a = self.add_weight((size_in, self.r), uniform(size_in, self.seed), name="delora_a")
+        self.delora_a = self.add_weight(
+            (size_in, self.r), uniform(size_in, self.seed), name="delora_a"
+        )
         self.delora_b = self.add_weight((self.r, size_out), "zeros", name="delora_b")
         self.delora_lambda = self.add_weight((1,), strength, name="delora_lambda")
         self.delora_w_norm = self.add_weight(
@@ -148,58 +202,6 @@ class GraloraLayer(DeltaLayer):
             narrow = ops.matmul(flat, self.general_a) * self.config.scaling
             y = y + ops.matmul(narrow, self.general_b)
         return y
-
-
-class GloraLayer(DeltaLayer):
-    """y = inner(x) + x (W * A + B) + d b + e + C W, on the flattened projection.
-
-    Variables: `a_d` (r, out) and `a_u` (in, r), whose product is A; `b_d` and `b_u` the same for B;
-    with a bias `c_d` (r, in), `c_u` (1, r), `d` (1,), `e` (1,).
-    """
-
-    reads_weights = True  # type: ignore[assignment]
-
-    def __init__(self, config: GloraConfig, place: Place, building: Building) -> None:
-        super().__init__(config, place, building)
-        size_in, size_out, r = self.projection.size_in, self.projection.size_out, config.r
-
-        def pair(name: str, fan_in: int, fan_out: int) -> tuple[Any, Any]:
-            start = uniform(fan_in, derive_seed(self.seed, name))
-            return (
-                self.add_weight((fan_in, r), start, name=f"{name}_u"),
-                self.add_weight((r, fan_out), "zeros", name=f"{name}_d"),
-            )
-
-        self.a_u, self.a_d = pair("a", size_in, size_out)
-        self.b_u, self.b_d = pair("b", size_in, size_out)
-        self.c_u = self.c_d = self.d = self.e = None
-        if self.projection.bias is not None:
-            self.c_u, self.c_d = pair("c", 1, size_in)
-            self.d = self.add_weight((1,), "zeros", name="d")
-            self.e = self.add_weight((1,), "zeros", name="e")
-
-    def delta(self) -> Any:
-        """W * A + B, (in, out)."""
-        factor = keras.ops.matmul(self.a_u, self.a_d)
-        return self.projection.matrix() * factor + keras.ops.matmul(self.b_u, self.b_d)
-
-    def shift(self) -> Any:
-        """What is added to the bias: (out,)."""
-        moved = keras.ops.matmul(keras.ops.matmul(self.c_u, self.c_d), self.projection.matrix())
-        return self.d * self.projection.flat_bias() + self.e + moved[0]
-
-    def update(self, flat: Any) -> Any:
-        """See the class."""
-        y = super().update(flat)
-        return y if self.d is None else y + keras.ops.cast(self.shift(), y.dtype)
-
-    def merged(self) -> list[tuple[Any, NDArray[Any]]]:
-        """Weights and bias."""
-        changes = super().merged()
-        if self.d is not None:
-            bias = numbers(self.projection.flat_bias()) + numbers(self.shift())
-            changes.append((self.projection.bias, bias.reshape(self.projection.bias.shape)))
-        return changes
 
 
 class LilyFactors(keras.layers.Layer):  # type: ignore[misc]

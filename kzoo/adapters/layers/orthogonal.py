@@ -288,7 +288,9 @@ class RoadLayer(AdapterLayer):
             theta, alpha = (ops.reshape(part, (-1, 2, size)) for part in (theta, alpha))
             cosine, sine = alpha[:, 0] * ops.cos(theta[:, 0]), alpha[:, 1] * ops.sin(theta[:, 1])
             return ops.reshape(cosine, (-1,)), ops.reshape(sine, (-1,))
-        return ops.reshape(alpha * ops.cos(theta), (-1,)), ops.reshape(alpha * ops.sin(theta), (-1,))
+        return ops.reshape(alpha * ops.cos(theta), (-1,)), ops.reshape(
+            alpha * ops.sin(theta), (-1,)
+        )
 
     def turned(self, y: Any) -> Any:
         """Y R^T, for y of shape (..., out)."""
@@ -311,6 +313,8 @@ class RoadLayer(AdapterLayer):
         matrix = numbers(self.turned(keras.ops.convert_to_tensor(numbers(projection.matrix()))))
         changes = [(projection.kernel, projection.kernel_from(matrix))]
         if projection.bias is not None:
-            bias = numbers(self.turned(keras.ops.convert_to_tensor(numbers(projection.flat_bias()))))
+            bias = numbers(
+                self.turned(keras.ops.convert_to_tensor(numbers(projection.flat_bias())))
+            )
             changes.append((projection.bias, bias.reshape(projection.bias.shape)))
         return changes

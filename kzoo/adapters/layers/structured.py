@@ -1,4 +1,4 @@
-"""The layers of MiSS, C3A, SHiRA and FourierFT; see `kzoo.adapters.methods.structured`."""
+"""The layers of MiSS, C3A, SHiRA, FourierFT and WaveFT; see `kzoo.adapters.methods.structured`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.delta import DeltaLayer
-from kzoo.adapters.methods.structured import C3aConfig, FourierftConfig, MissConfig, ShiraConfig
+from kzoo.adapters.methods.structured import (
+    C3aConfig,
+    FourierftConfig,
+    MissConfig,
+    ShiraConfig,
+    WaveftConfig,
+)
 from kzoo.backbones.places import Place
 
 
@@ -111,7 +117,9 @@ class ShiraLayer(DeltaLayer):
 
     def delta(self) -> Any:
         """D, (in, out)."""
-        places = keras.ops.transpose(keras.ops.flip(keras.ops.convert_to_tensor(self.shira_indices), 0))
+        places = keras.ops.transpose(
+            keras.ops.flip(keras.ops.convert_to_tensor(self.shira_indices), 0)
+        )
         shape = (self.projection.size_in, self.projection.size_out)
         return keras.ops.scatter(places, keras.ops.convert_to_tensor(self.shira_weight), shape)
 
@@ -146,6 +154,74 @@ class FourierftLayer(DeltaLayer):
     def update(self, flat: Any) -> Any:
         """See the class."""
         return keras.ops.matmul(flat, keras.ops.cast(self.delta(), flat.dtype))
+
+
+class WaveftLayer(DeltaLayer):
+    """y = inner(x) + s x D, each trained number a small patch of D: its wavelet.
+
+    Variable: `waveft_spectrum` (n,).
+    """
+
+    def __init__(self, config: WaveftConfig, place: Place, building: Building) -> None:
+        super().__init__(config, place, building)
+        count = config.count_at(place)
+        self.waveft_spectrum = self.add_weight((count,), "zeros", name="waveft_spectrum")
+        shape = (self.projection.size_out, self.projection.size_in)
+        drawn = torch_permutation(math.prod(shape), count, config.location_seed)
+        places = np.stack(np.unravel_index(drawn, shape))
+        wavelets = np.ones((count, 1, 1))
+        rows, columns = places[:, :, None]
+        if config.transform:
+            taps = len(WAVELETS[config.wavelet])
+            # Of torch's (out, in), padded to what the transform shortens and to an even number.
+            halves = [(size + taps - 1) // 2 for size in shape]
+            row, column = (
+                at + (2 * half - size) // 2
+                for at, half, size in zip(places, halves, shape, strict=True)
+            )
+            (row, low), (column, left) = (
+                (at % half, at < half) for at, half in zip((row, column), halves, strict=True)
+            )
+            # PEFT has the two mixed quarters in each other's place.
+            across, down = np.where(low == left, low, left), np.where(low == left, left, low)
+            rows, first = _patch(row, across, halves[0], shape[0], config.wavelet)
+            columns, second = _patch(column, down, halves[1], shape[1], config.wavelet)
+            wavelets = first[:, :, None] * second[:, None, :]
+        # (n, taps, taps); what lies beyond the matrix has no place in it.
+        rows, columns = np.broadcast_arrays(rows[:, :, None], columns[:, None, :])
+        inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+        self._places = np.stack([columns[inside], rows[inside]], axis=1)
+        self._which = np.nonzero(inside)[0]
+        self._wavelets = (config.scaling * wavelets[inside]).astype("float32")
+
+    def delta(self) -> Any:
+        """s D, (in, out)."""
+        numbers = keras.ops.take(keras.ops.cast(self.waveft_spectrum, "float32"), self._which)
+        shape = (self.projection.size_in, self.projection.size_out)
+        return keras.ops.scatter(self._places, numbers * self._wavelets, shape)
+
+    def update(self, flat: Any) -> Any:
+        """See the class."""
+        return keras.ops.matmul(flat, keras.ops.cast(self.delta(), flat.dtype))
+
+
+_ROOT = math.sqrt(3)
+_DB2 = np.array([1 + _ROOT, 3 + _ROOT, 3 - _ROOT, 1 - _ROOT]) / (4 * math.sqrt(2))
+#: Low-pass filters of the reconstruction.
+WAVELETS = {"db1": np.array([math.sqrt(0.5)] * 2), "db2": _DB2, "sym2": _DB2}
+
+
+def _patch(
+    number: NDArray[Any], low: NDArray[Any], half: int, size: int, wavelet: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Where along one side coefficients act, and how much: both (n, taps)."""
+    filters = WAVELETS[wavelet]
+    taps = len(filters)
+    high = filters[::-1] * (-1.0) ** np.arange(taps)
+    cut = (2 * taps - 3) // 2
+    length = 2 * half - 2 + taps - 2 * cut
+    at = 2 * number[:, None] + np.arange(taps) - cut - (length - size) // 2
+    return at, np.where(low[:, None], filters, high)
 
 
 def torch_permutation(size: int, count: int, seed: int) -> NDArray[np.int64]:

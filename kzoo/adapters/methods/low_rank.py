@@ -1,42 +1,79 @@
-"""Low-rank updates that are more than a product of two factors: HiRA, DeLoRA, GraLoRA, ..."""
+"""Low-rank updates that are more than a product of two factors: AdaLoRA, DeLoRA, GraLoRA, Lily."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from kzoo.adapters.config import register_method
 from kzoo.adapters.targets import Rate, TargetedConfig
 from kzoo.backbones.places import Place
 
+Beta = Annotated[float, Field(gt=0, lt=1)]
 
-@register_method("hira")
-class HiraConfig(TargetedConfig):
-    """A low-rank matrix times the frozen weights, number by number: W' = W + W * (B A).
 
-    HiRA (Huang et al. 2025, openreview TwJrTz9cRS, equation 3): the update has up to the rank of W.
-    B starts at zero, so that an untrained adapter is an exact identity. At an embedding, A does.
+@register_method("adalora")
+class AdaloraConfig(TargetedConfig):
+    """A low-rank update as a singular value decomposition, W' = W + s A diag(E) B (equation 3).
+
+    AdaLoRA (Zhang et al. 2023, arXiv:2303.10512).
+    s = alpha / (init_r + 1e-5), as in HF PEFT. E starts at zero, so that an untrained adapter is an
+    exact identity. A penalty keeps A and B near to orthogonal: PEFT's mean of ||A^T A - I|| and
+    ||B B^T - I|| over all places (the paper, equation 4, adds up their squares).
+
+    Fit with `kzoo.adapters.RankAllocator` among the callbacks: it removes the least important
+    triplets (a column of A, a number of E, a row of B) until `target_r` a place are left on
+    average. Without it, all of them stay.
 
     Args:
-        targets: Sites, names or keys of projections and embeddings; or `all-linear`.
-        r: Rank of B A.
-        rank_pattern: Other ranks for some targets: site, name or key -> r; the first that fits.
-        dropout: Share of inputs of the update dropped in training; none at embeddings.
+        targets: Sites, names or keys of projections; or `all-linear`.
+        init_r: Triplets of each place at the beginning.
+        target_r: Average number of triplets of a place at the end.
+        alpha: Numerator of the scaling.
+        dropout: Share of inputs of A dropped in training.
+        tinit: Steps before the first triplet is removed.
+        tfinal: Steps at the end, in which what is left is trained on.
+        delta_t: Steps from one removal to the next.
+        total_step: Steps of the whole training. Default: those of the fit.
+        beta1: Smoothing of the sensitivity.
+        beta2: Smoothing of its uncertainty.
+        orth_reg_weight: Weight of the penalty.
     """
 
-    layer = "kzoo.adapters.layers.low_rank:HiraLayer"
-    embeddings: ClassVar[bool] = True
-    patterns: ClassVar[Mapping[str, str]] = {"r": "rank_pattern"}
+    layer = "kzoo.adapters.layers.low_rank:AdaloraLayer"
+    shared_layer = "kzoo.adapters.layers.low_rank:PlaceCount"
 
-    r: PositiveInt = 32
-    rank_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
+    init_r: PositiveInt = 12
+    target_r: PositiveInt = 8
+    alpha: PositiveFloat = 8.0
     dropout: Rate = 0.0
+    tinit: NonNegativeInt = 0
+    tfinal: NonNegativeInt = 0
+    delta_t: PositiveInt = 1
+    total_step: PositiveInt | None = None
+    beta1: Beta = 0.85
+    beta2: Beta = 0.85
+    orth_reg_weight: NonNegativeFloat = 0.5
+
+    def model_post_init(self, context: object) -> None:
+        """The rank can only shrink, in steps that exist."""
+        if self.target_r > self.init_r:
+            raise ValueError(
+                f"`target_r` must be at most `init_r` ({self.init_r}). Received: {self.target_r}"
+            )
+        if self.total_step is not None and self.tinit + self.tfinal >= self.total_step:
+            raise ValueError("`total_step` must be more than `tinit` + `tfinal`")
+
+    @property
+    def scaling(self) -> float:
+        """Alpha / (init_r + 1e-5)."""
+        return self.alpha / (self.init_r + 1e-5)
 
     def count_at(self, place: Place) -> int:
-        """Both factors."""
-        return int(self.value_at("r", place)) * (place.size_in + place.size_out)
+        """Init_r (in + out + 1)."""
+        return self.init_r * (place.size_in + place.size_out + 1)
 
 
 @register_method("delora")
@@ -117,30 +154,6 @@ class GraloraConfig(TargetedConfig):
     def count_at(self, place: Place) -> int:
         """As many as LoRA of rank r, and the one beside it."""
         return (self.r + self.hybrid_r) * (place.size_in + place.size_out)
-
-
-@register_method("glora")
-class GloraConfig(TargetedConfig):
-    """Rescales and shifts weights and bias: W' = W + W * A + B, b' = b + d b + e + C W.
-
-    GLoRA (Chavan et al. 2023, arXiv:2306.07967, equation 10) in HF PEFT's default form: A and B
-    (in, out) and C (in,) are products of two factors, d and e single numbers. Without a bias there
-    are only A and B. One factor of each starts at zero, and so do d and e, so that an untrained
-    adapter is an exact identity.
-
-    Args:
-        targets: Sites, names or keys of projections; or `all-linear`.
-        r: Rank of A, B and C.
-    """
-
-    layer = "kzoo.adapters.layers.low_rank:GloraLayer"
-
-    r: PositiveInt = 8
-
-    def count_at(self, place: Place) -> int:
-        """Two pairs of factors; with a bias another one and two numbers."""
-        matrices = 2 * self.r * (place.size_in + place.size_out)
-        return matrices + (self.r * (place.size_in + 1) + 2 if place.bias else 0)
 
 
 @register_method("lily")

@@ -1,4 +1,4 @@
-"""Updates of full rank from few numbers, by sharing, convolution or places: MiSS, C3A, SHiRA, ..."""
+"""Updates of full rank from few numbers: MiSS, C3A, SHiRA, FourierFT, WaveFT."""
 
 from __future__ import annotations
 
@@ -151,8 +151,45 @@ class ShiraConfig(TargetedConfig):
         return self.r * (place.size_in + place.size_out)
 
 
+class FrequencyConfig(TargetedConfig):
+    """Base of the methods that train n numbers of a transform of the update.
+
+    Args:
+        n_frequency: n, at most in * out.
+        n_frequency_pattern: Other numbers for some targets: site, name or key -> n; the first that
+            fits.
+        location_seed: Decides which numbers (PEFT's `random_loc_seed`).
+    """
+
+    example = "n_frequency=40"
+    patterns: ClassVar[Mapping[str, str]] = {"n_frequency": "n_frequency_pattern"}
+
+    n_frequency: PositiveInt = 1000
+    n_frequency_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
+    location_seed: NonNegativeInt = 777
+
+    def choose(self, places: Sequence[Place]) -> list[Place]:
+        """As for every method; there must be as many numbers.
+
+        Raises:
+            AdapterError: Also where there are not.
+        """
+        chosen = super().choose(places)
+        for place in chosen:
+            if self.count_at(place) > place.size_in * place.size_out:
+                raise AdapterError(
+                    f"`n_frequency` of `{self.method}` must be at most {place.size_in} * "
+                    f"{place.size_out} at {place.key}. Received: {self.count_at(place)}"
+                )
+        return chosen
+
+    def count_at(self, place: Place) -> int:
+        """N."""
+        return int(self.value_at("n_frequency", place))
+
+
 @register_method("fourierft")
-class FourierftConfig(TargetedConfig):
+class FourierftConfig(FrequencyConfig):
     """A sparse spectrum: W' = W + s Re(inverse 2-D Fourier transform of n trained numbers).
 
     FourierFT (Gao et al. 2024, arXiv:2405.03003, equations 2 to 4). The n frequencies are drawn
@@ -170,30 +207,32 @@ class FourierftConfig(TargetedConfig):
     """
 
     layer = "kzoo.adapters.layers.structured:FourierftLayer"
-    example = "n_frequency=40"
-    patterns: ClassVar[Mapping[str, str]] = {"n_frequency": "n_frequency_pattern"}
 
-    n_frequency: PositiveInt = 1000
-    n_frequency_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
     scaling: PositiveFloat = 150.0
-    location_seed: NonNegativeInt = 777
     init: Literal["zeros", "normal"] = "zeros"
 
-    def choose(self, places: Sequence[Place]) -> list[Place]:
-        """As for every method; there must be enough frequencies.
 
-        Raises:
-            AdapterError: Also where there are not.
-        """
-        chosen = super().choose(places)
-        for place in chosen:
-            if self.count_at(place) > place.size_in * place.size_out:
-                raise AdapterError(
-                    f"`n_frequency` of `fourierft` must be at most {place.size_in} * "
-                    f"{place.size_out} at {place.key}. Received: {self.count_at(place)}"
-                )
-        return chosen
+@register_method("waveft")
+class WaveftConfig(FrequencyConfig):
+    """Sparse wavelet coefficients: W' = W + s (inverse 2-D wavelet transform of n numbers).
 
-    def count_at(self, place: Place) -> int:
-        """N."""
-        return int(self.value_at("n_frequency", place))
+    WaveFT (Bilican et al. 2025, arXiv:2505.12532), one level of the transform, as in HF PEFT and
+    with its places. Numbers start at zero, so that an untrained adapter is an exact identity.
+
+    Args:
+        targets: Sites, names or keys of projections; or `all-linear`.
+        n_frequency: n, at most in * out.
+        n_frequency_pattern: Other numbers for some targets: site, name or key -> n; the first that
+            fits.
+        scaling: s.
+        wavelet: `db1` (Haar's), or Daubechies' second, `db2`, also known as `sym2`.
+        transform: Whether there is one; without it, the numbers are those of the update itself.
+        location_seed: Decides the places (PEFT's `random_loc_seed`).
+    """
+
+    layer = "kzoo.adapters.layers.structured:WaveftLayer"
+
+    n_frequency: PositiveInt = 2592
+    scaling: PositiveFloat = 25.0
+    wavelet: Literal["db1", "db2", "sym2"] = "db1"
+    transform: bool = True

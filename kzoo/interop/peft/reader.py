@@ -292,7 +292,7 @@ class _Reading:
         part: dict[str, Any] = {"method": self.method.methods[0], **self.options}
         modules = [m for m in self.layout.modules.values() if m.path in self.found.modules]
         for option in self.method.options:
-            if option.pattern is None:
+            if option.pattern is None or option.pattern in self.options:
                 continue
             at = {
                 m.path: value_at(self.config, option.theirs, option.pattern, self.prefix + m.path)

@@ -31,6 +31,9 @@ def after_reading(
         _divide_prefix(config, options, ours, layout)
     elif peft_type == "LILY":
         _share_factors(options, ours, layout)
+    elif peft_type == "WAVEFT" and config.get("proportional_parameters"):
+        counts = {key: len(value) for key, value in ours.items()}
+        options["n_frequency_pattern"] = {k.rpartition(".")[0]: n for k, n in counts.items()}
     elif peft_type == "RANDLORA":
         for key in [key for key in ours if key.endswith((".copy_a", ".copy_b"))]:
             del ours[key]
