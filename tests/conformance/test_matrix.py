@@ -28,9 +28,10 @@ from tests.families import (
 
 DECODERS = {name: row.causal_lm for name, row in FAMILIES.items() if row.causal_lm}
 # Their gate is a mean over the tokens of a call, and a cached step is a call of one token.
-GATED = {"gated_lora", "gated_prefix", "unipelt"}
+GATED = {"gated_lora", "gated_prefix", "unipelt", "lily"}
 # Prefixes take part of the attention from the first step on; they have no values that do nothing.
-NOT_AN_IDENTITY = {"prefix", "gated_prefix", "mam", "unipelt"}
+# A bank's vectors are mixed from the first step on, too.
+NOT_AN_IDENTITY = {"prefix", "gated_prefix", "mam", "unipelt", "vblora"}
 
 NO_BIAS = {name for name, row in FAMILIES.items() if not row.biased}
 NO_EMBEDDINGS_NORM = {n for n, row in FAMILIES.items() if "embeddings_norm" not in row.site_names}

@@ -25,7 +25,7 @@ class HiraLayer(DeltaLayer):
     def __init__(self, config: HiraConfig, place: Place, building: Building) -> None:
         super().__init__(config, place, building)
         size_in, size_out = self.projection.size_in, self.projection.size_out
-        r = int(config.value_at("r", place))
+        r = config.r
         starts: tuple[Any, Any] = (uniform(size_in, self.seed), "zeros")
         if self.projection.is_embedding:
             starts = ("zeros", keras.initializers.RandomNormal(stddev=1.0, seed=self.seed))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from kzoo.adapters.config import register_method
 from kzoo.adapters.targets import Rate, TargetedConfig
@@ -21,22 +20,19 @@ class HiraConfig(TargetedConfig):
 
     Args:
         targets: Sites, names or keys of projections and embeddings; or `all-linear`.
-        r: Rank of B A.
-        rank_pattern: Other ranks for some targets: site, name or key -> r; the first that fits.
+        r: Rank of B A, the same at every target: HF PEFT has a `rank_pattern` and ignores it.
         dropout: Share of inputs of the update dropped in training; none at embeddings.
     """
 
     layer = "kzoo.adapters.layers.from_weights:HiraLayer"
     embeddings: ClassVar[bool] = True
-    patterns: ClassVar[Mapping[str, str]] = {"r": "rank_pattern"}
 
     r: PositiveInt = 32
-    rank_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
     dropout: Rate = 0.0
 
     def count_at(self, place: Place) -> int:
         """Both factors."""
-        return int(self.value_at("r", place)) * (place.size_in + place.size_out)
+        return self.r * (place.size_in + place.size_out)
 
 
 @register_method("glora")

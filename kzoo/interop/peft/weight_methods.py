@@ -16,7 +16,7 @@ WEIGHT_METHODS: tuple[Method, ...] = (
             Row(".hira_embedding_A", "hira_a", "transposed", kinds=("embedding",)),
             Row(".hira_embedding_B", "hira_b", "transposed", kinds=("embedding",)),
         ),
-        (Option("r", "r", 32, "rank_pattern"), Option("hira_dropout", "dropout", 0.0)),
+        (Option("r", "r", 32), Option("hira_dropout", "dropout", 0.0)),
         fan_in_fan_out=True,
     ),
     Method(
