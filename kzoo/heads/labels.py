@@ -261,7 +261,7 @@ def _clean(column: NDArray[Any]) -> NDArray[Any]:
                 "`y` with a column for each class must be one-hot: a 1 and else 0 in each row. For "
                 "probabilities use kzoo.Distiller, for several classes a row `multilabel`."
             )
-        return column.argmax(axis=1)
+        return np.asarray(column.argmax(axis=1))
     if column.dtype.kind in "SO":
         column = np.asarray(
             [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in column.tolist()]
