@@ -70,7 +70,7 @@ def test_there_and_back_with_a_model(kzoo, peft_folder, tmp_path, tiny_classifie
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peft_type": "BOFT"}, "`peft_type` 'BOFT' is not supported"),
+        ({"peft_type": "XLORA"}, "`peft_type` 'XLORA' is not supported"),
         ({"peft_type": None}, "neither kzoo's, PEFT's nor AdapterHub's"),
         ({"init_lora_weights": "pissa"}, "which are not in the file"),
         ({"init_lora_weights": "loftq"}, "`init_lora_weights` 'loftq'"),
