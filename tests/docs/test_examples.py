@@ -20,6 +20,7 @@ EXPECTED = {
     "hybrid_search": ["office only: ['e18', 'ink', 'wifi']", "nDCG@10 hybrid", "tuned: rrf"],
     "rerank": ["'nDCG@10'", "sorted() makes a new list", "['A', 'B']"],
     "train_encoder": ["learned True", "short (8, 64) of length 1.00", "found zipfile"],
+    "teach_a_language_model": ["-> 'Paris'", "-> 'Berlin'", "off again True"],
     "search": ["time", "glob", "kzoo:minilm-encoder 4 passages"],
 }
 
