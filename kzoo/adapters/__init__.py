@@ -12,6 +12,7 @@ from kzoo.adapters.config import AdapterConfig, list_methods, parse_adapter
 from retrieval_index.lazy import lazy
 
 if TYPE_CHECKING:  # imports Keras
+    from kzoo.adapters.as_lora import add_as_lora
     from kzoo.adapters.rank_allocator import RankAllocator
 
 __getattr__, __dir__, __all__ = lazy(__name__, "AdapterConfig", "list_methods", "parse_adapter")

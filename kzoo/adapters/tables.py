@@ -122,8 +122,21 @@ def _row(family: str, specs: dict[str, str]) -> Iterator[Cell]:
         except AdapterError as refusal:
             yield Cell(family, method, spec, str(refusal))
             continue
-        found = sequence_output(backbone(inputs)).shape
+        found = sequence_output(backbone(_with_prompts(inputs, adapters))).shape
         assert found == shape, f"{method} on {family} gives {found} instead of {shape}"
         parameters = adapters.count("tried")
         adapters.delete("tried")
         yield Cell(family, method, spec, None, parameters)
+
+
+def _with_prompts(inputs: Any, adapters: Adapters) -> Any:
+    """The inputs with a virtual token of each prompt in them, without which it is refused."""
+    first = [getattr(layer, "first_id", None) for _, layer in adapters.host.sites.layers("tried")]
+    ids = [number for number in first if number is not None]
+    if not ids:
+        return inputs
+    changed = {key: value.copy() for key, value in inputs.items()}
+    for key in changed:
+        if key.endswith("token_ids"):
+            changed[key][0, : len(ids)] = ids
+    return changed

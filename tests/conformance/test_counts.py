@@ -40,6 +40,8 @@ PUBLISHED_LLAMA = {
     "lokr[r=32,decompose_factor=4]": 2_294_656,
     "adalora[init_r=64]": 18_353_664,
     "vera[r=256]": 129_024,
+    "hira[r=32]": 9_175_040,
+    "shira[r=32]": 9_175_040,
     "ia3": 286_720,
     "ia3[targets_out=[query,key,value,attention_output],"
     "targets_in=[ffn_gate,ffn_intermediate,ffn_output]]": 630_784,

@@ -103,6 +103,7 @@ def configs(name):
             init_r=4, target_r=2, total_step=10, lora_alpha=12, target_modules=attention
         ),
         "vera": peft.VeraConfig(r=5, target_modules=plain),
+        "hira": peft.HiraConfig(r=3, target_modules=attention),  # fused in GPT-2
         "pissa": peft.LoraConfig(**lora, target_modules=plain, init_lora_weights="pissa"),
         "ln": peft.LNTuningConfig(target_modules=[norm]),
     }
@@ -114,6 +115,13 @@ def configs(name):
             "olora": peft.LoraConfig(**lora, target_modules=attention, init_lora_weights="olora"),
         }
     if name == "bert":
+        # Two layers with their own A, B of all layers.
+        found["lily"] = peft.LilyConfig(r=3, stride_A=1, num_B=3, target_modules=attention)
+        found["lily-shared"] = peft.LilyConfig(r=3, stride_A=2, num_B=2, target_modules=attention)
+        found["randlora"] = peft.RandLoraConfig(r=5, target_modules=["query", "output.dense"])
+        found["vblora"] = peft.VBLoRAConfig(
+            vector_length=4, num_vectors=6, target_modules=attention
+        )
         found["pooler-saved"] = peft.LoraConfig(
             **lora, target_modules=attention, modules_to_save=["pooler"]
         )

@@ -150,6 +150,10 @@ class Projection:
         """A matrix (in, out) in the shape of the kernel."""
         return np.transpose(np.reshape(matrix, self._transposed), np.argsort(self._order))
 
+    def matrix_from(self, kernel: NDArray[Any]) -> NDArray[Any]:
+        """A kernel's values as a matrix (in, out)."""
+        return np.transpose(kernel, self._order).reshape(self.size_in, self.size_out)
+
     def flatten_input(self, x: Any) -> Any:
         """x with its contracted axes made one: (..., in)."""
         return _reshaped(x, len(self.in_shape), (self.size_in,))

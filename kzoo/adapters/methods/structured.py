@@ -93,7 +93,7 @@ class C3aConfig(TargetedConfig):
     """
 
     layer = "kzoo.adapters.layers.structured:C3aLayer"
-    example = "block_size=8"
+    example = "block_size=4"
     patterns: ClassVar[Mapping[str, str]] = {"block_size": "block_size_pattern"}
 
     block_size: PositiveInt
