@@ -63,6 +63,7 @@ _BERT_NAMES = {
     "blk.{i}.ffn_down": "encoder.layer.{i}.output.dense",
     "blk.{i}.layer_output_norm": "encoder.layer.{i}.output.LayerNorm",
 }
+_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
 Change = Callable[[NDArray[Any], Mapping[str, Any]], NDArray[Any]]
 
 
@@ -153,6 +154,7 @@ class GGUFFile:
             )
         self.form = ARCHITECTURES[name]
         self._where = {self._hf_name(tensor.name): tensor for tensor in self._reader.tensors}
+        self._unread = set(self._where)
         self.config = self._config(name)
         self.chat_template: str | None = self._fact("tokenizer.chat_template")
 
@@ -174,6 +176,9 @@ class GGUFFile:
 
     def _config(self, architecture: str) -> dict[str, Any]:
         facts = {hf: self._fact(f"{architecture}.{key}") for hf, key in self.form.keys.items()}
+        lacking = [self.form.keys[key] for key in _SIZES if facts.get(key) is None]
+        if lacking:
+            raise WeightsError(f"{self.folder} does not say `{architecture}.{lacking[0]}`.")
         facts = {key: value for key, value in facts.items() if value is not None}
         embeddings = self._where.get(f"{self.form.names['token_embd']}.weight")
         if embeddings is None:
@@ -189,6 +194,14 @@ class GGUFFile:
         if scaling not in (None, "none"):
             factor = self._fact(f"{architecture}.rope.scaling.factor")
             facts["rope_scaling"] = {"rope_type": scaling, "factor": factor}
+        turned = self._fact(f"{architecture}.rope.dimension_count")
+        if "rms_norm_eps" in self.form.keys and turned is not None:
+            size = facts.get("head_dim") or facts["hidden_size"] // facts["num_attention_heads"]
+            if turned != size:
+                raise WeightsError(
+                    f"{self.folder} turns {turned} of the {size} numbers of a head "
+                    "(rope.dimension_count); kzoo's trunks turn all."
+                )
         return {"model_type": self.form.family, **facts, **self.form.config}
 
     # --- Tensors -----------------------------------------------------------------------------
@@ -202,6 +215,7 @@ class GGUFFile:
         if name not in self._where:
             raise WeightsError(f"{self.folder} has no tensor for `{name}`.")
         tensor = self._where[name]
+        self._unread.discard(name)
         try:
             values = dequantize(tensor.data, tensor.tensor_type)
         except NotImplementedError:
@@ -215,6 +229,15 @@ class GGUFFile:
             if module == part or module.endswith(f"_{part}"):
                 values = change(values, self.config)
         return values
+
+    def check_all_read(self) -> None:
+        """Raises where a tensor was not asked for: the trunk has no place for it."""
+        if self._unread:
+            left = self._where[min(self._unread)].name
+            raise WeightsError(
+                f"{self.folder} has a tensor `{left}`, for which a {self.form.family} trunk has no "
+                "place: the model is not read rather than read without it."
+            )
 
     # --- Tokenizer ---------------------------------------------------------------------------
 
@@ -235,14 +258,30 @@ class GGUFFile:
                 f"{self.folder} has a tokenizer of kind {kind!r}. Known: {', '.join(makers)}. Pass "
                 "`tokenizer=`."
             )
-        return str(makers[kind](tokens))
+        if kind != "bert" and self._fact("tokenizer.ggml.add_eos_token"):
+            raise WeightsError(
+                f"{self.folder} asks for an end token behind every text (add_eos_token), prompts "
+                "included, which kzoo's language models do not write."
+            )
+        try:
+            return str(makers[kind](tokens))
+        except WeightsError:
+            raise
+        except Exception as error:  # the Rust side raises bare Exception
+            raise WeightsError(f"The tokenizer in {self.folder} is broken: {error}") from error
 
     def _byte_pairs(self, tokens: list[str]) -> str:
         from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-        merges = [(a, b) for a, _, b in map(_halves, self._fact("tokenizer.ggml.merges") or [])]
-        tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+        written = self._fact("tokenizer.ggml.merges")
+        if not written:
+            raise WeightsError(f"{self.folder} has a byte-pair tokenizer without merges.")
+        merges = [(a, b) for a, _, b in map(_halves, written)]
         split = self._fact("tokenizer.ggml.pre") or "default"
+        places = {token: i for i, token in enumerate(tokens)}
+        # Llama 3 takes a word that is a token whole, whatever its merges.
+        whole_words = split == "llama-bpe"
+        tokenizer = Tokenizer(models.BPE(places, merges, ignore_merges=whole_words))
         whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
         if split == "smollm":
             digits = pre_tokenizers.Digits(individual_digits=True)
@@ -261,7 +300,7 @@ class GGUFFile:
                 f"{self.folder} splits words as {split!r}. Known: {known}. Pass `tokenizer=`."
             )
         tokenizer.decoder = decoders.ByteLevel()
-        return self._finished(tokenizer, tokens, opens=False)
+        return self._finished(tokenizer, tokens, opens=whole_words)
 
     def _sentence_piece(self, tokens: list[str]) -> str:
         from tokenizers import Tokenizer, decoders, models, normalizers

@@ -44,6 +44,8 @@ def assign_weights(backbone: Any, family: Family, source: Path | GGUFFile) -> bo
     filling.logits(getattr(backbone, "token_embedding", None))
     pooler = family.pooler is not None and filling.pooler(reach(backbone, family.pooler))
     filling.check_complete(backbone)
+    if isinstance(source, GGUFFile):
+        source.check_all_read()
     return pooler
 
 

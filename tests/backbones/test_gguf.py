@@ -126,6 +126,8 @@ def write(path, architecture, kind, **facts):
         if "head_dim" in hf:
             writer.add_key_length(hf["head_dim"])
     tokenizer(writer, architecture, facts)
+    if "fact" in facts:
+        writer.add_uint32(*facts.pop("fact"))
     rng = np.random.default_rng(0)
     tensors = {}
     for name, shape in shapes(architecture):
@@ -170,7 +172,8 @@ def tokenizer(writer, architecture, facts):
         writer.add_tokenizer_pre(facts.pop("pre", "smollm"))
         writer.add_token_list(BYTE_PAIRS)
         writer.add_token_types([3, 3, *[1] * (len(BYTE_PAIRS) - 2)])
-        writer.add_token_merges(MERGES)
+        if merges := facts.pop("merges", MERGES):
+            writer.add_token_merges(merges)
         writer.add_chat_template("{{ messages }}")
 
 
@@ -273,6 +276,18 @@ def test_what_cannot_be_read_is_said(tmp_path):
         load_pretrained(str(path))
     write(path, "llama", Type.F32, pre="tekken")
     with pytest.raises(WeightsError, match="splits words as 'tekken'"):
+        load_pretrained(str(path))
+    write(path, "llama", Type.F32, **{"blk.0.attn_q.bias": (WIDTH,)})
+    with pytest.raises(WeightsError, match=r"`blk\.0\.attn_q\.bias`, for which a llama trunk"):
+        load_pretrained(str(path))
+    write(path, "llama", Type.F32, fact=("llama.rope.dimension_count", 32))
+    with pytest.raises(WeightsError, match="turns 32 of the 64"):
+        load_pretrained(str(path))
+    write(path, "llama", Type.F32, merges=[])
+    with pytest.raises(WeightsError, match="without merges"):
+        load_pretrained(str(path))
+    write(path, "llama", Type.F32, merges=["no token"])
+    with pytest.raises(WeightsError, match=r"tokenizer in .* is broken"):
         load_pretrained(str(path))
     write(path, "llama", Type.F32)
     whole = path.read_bytes()

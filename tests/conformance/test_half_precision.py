@@ -32,7 +32,7 @@ def out(backbone, inputs):
 def test_every_method_in_bfloat16(family):
     made, inputs, wrong = pair(family, "bfloat16"), tiny_inputs(family), []
     plain = out(made[0][0], inputs)
-    noise = np.abs(out(made[1][0], inputs) - plain).max()
+    noise = np.abs(out(made[1][0], inputs) - plain).mean()
     for name, spec in methods().items():
         if name in PROMPTS:
             continue
@@ -44,13 +44,15 @@ def test_every_method_in_bfloat16(family):
                 except kzoo.errors.AdapterError:
                     break  # not of this family, as the matrix says
                 variables = adapters.variables("a")
-                assert {v.dtype for v in variables.values()} == {"float32"}, "variables"
+                kinds = {v.dtype for v in variables.values()}  # int32: places, never trained
+                assert kinds <= {"float32", "int32"} and "float32" in kinds, "variables"
                 disturb(v for _, v in sorted(variables.items()))
                 found.append(out(backbone, inputs))
                 adapters.delete("a")
             if len(found) == 2:
-                effect = np.abs(found[0] - plain).max()
-                error = np.abs(found[1] - found[0]).max()
+                # Means: a large change may turn the attention of one token round.
+                effect = np.abs(found[0] - plain).mean()
+                error = np.abs(found[1] - found[0]).mean()
                 assert error < max(0.15 * effect, 6 * noise), f"{error} of {effect}, noise {noise}"
         except Exception:
             wrong.append(f"{name}: {traceback.format_exc()[-600:]}")

@@ -86,7 +86,7 @@ class KeepMask(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, rate: float, seed: int) -> None:
-        super().__init__()
+        super().__init__(autocast=False)
         self.rate = rate
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True

@@ -110,7 +110,7 @@ class _Noise(keras.layers.Layer):  # type: ignore[misc]
     """Normal numbers around a mean while training, the mean otherwise."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
+        super().__init__(autocast=False)  # the type of a half-precision trunk is to stay
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
 
