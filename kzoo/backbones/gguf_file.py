@@ -255,8 +255,8 @@ class GGUFFile:
         }
         if kind not in makers or not tokens:
             raise WeightsError(
-                f"{self.folder} has a tokenizer of kind {kind!r}. Known: {', '.join(makers)}. Pass "
-                "`tokenizer=`."
+                f"{self.folder} has a tokenizer of kind {kind!r}. Known: {', '.join(makers)}. "
+                "Pass an HF folder with tokenizer.json."
             )
         if kind != "bert" and self._fact("tokenizer.ggml.add_eos_token"):
             raise WeightsError(
@@ -297,7 +297,8 @@ class GGUFFile:
         else:
             known = ", ".join(["default", "gpt-2", "smollm", *_SPLITS])
             raise WeightsError(
-                f"{self.folder} splits words as {split!r}. Known: {known}. Pass `tokenizer=`."
+                f"{self.folder} splits words as {split!r}. Known: {known}. Pass an HF "
+                "folder with tokenizer.json."
             )
         tokenizer.decoder = decoders.ByteLevel()
         return self._finished(tokenizer, tokens, opens=whole_words)
