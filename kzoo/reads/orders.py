@@ -9,6 +9,8 @@ import numpy as np
 
 from kzoo.keras_internals import every_layer
 
+_CALLS = 64  # of a random generator in one step, at most
+
 
 class Passes(keras.callbacks.Callback):  # type: ignore[misc]
     """Counts the passes over the data.
@@ -29,15 +31,17 @@ class Passes(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """See the class; dropout too begins each epoch as if nothing had been interrupted.
 
-        Files hold no state of Keras' random generators.
+        Files hold no state of Keras' random generators, but that of the optimizer: they start at
+        its number of steps.
         """
         if not self._begun:
             self.next = epoch
         self._begun = True
+        start = (int(np.asarray(self.model.optimizer.iterations)) * _CALLS) % 2**32
         for layer in every_layer(self.model):
             state = getattr(getattr(layer, "seed_generator", None), "state", None)
             if state is not None:
-                state.assign([int(np.asarray(state)[0]), (epoch << 16) % 2**32])
+                state.assign([int(np.asarray(state)[0]), start])
 
     def begin(self, seed: int) -> tuple[int, np.random.Generator]:
         """Number of a pass that begins, and a random generator of its own."""

@@ -194,7 +194,6 @@ BAD = {
     "one string": (("a text", ["x"]), "must be a list of texts"),
     "mixed rows": ((["a", ("b", "c")], ["x", "y"]), "mixes single texts and pairs"),
     "fractions": ((["a", "b"], [0.5, 1.0]), "whole numbers or strings"),
-    "negative": ((["a", "b"], [-1, 1]), "must not be negative"),
     "columns differ": (((["a", "b"], ["c"]), ["x", "y"]), "two columns of equal length"),
 }
 

@@ -180,11 +180,24 @@ def _generation(scope, make_generator, pairs):
     return [*fit.history.values(), [ord(letter) for letter in "|".join(written)]]
 
 
+# Their losses divide by what a replica alone does not know, or compare rows of all replicas.
+COUNTING = ("tag", "ordinal", "rank", "contrast", "masked_lm")
+
+
 @check
-def every_head(scope):
+def counting_heads(scope):
+    return heads(COUNTING, scope)
+
+
+@check
+def other_heads(scope):
+    return heads([kind for kind in KINDS if kind not in COUNTING], scope)
+
+
+def heads(kinds, scope):
     """Heads whose rows have labels or read their own, as the conformance matrix has them."""
     found = []
-    for kind in KINDS:
+    for kind in kinds:
         with scope():
             model, rows, labels = make_head(kind)
             # Adam would make steps of the noise in gradients that are 0.
