@@ -28,6 +28,8 @@ from kzoo.adapters.tables import adapter_rows, adapters_table, print_table
 from kzoo.backbones.trunk import fingerprint
 from kzoo.errors import AdapterError, did_you_mean
 
+_QUANTISED = ("int8", "uint8", "int4", "float8_e4m3fn", "float8_e5m2")
+
 
 class Adapters:
     """The named adapters of a model; reachable as `model.adapters`.
@@ -395,3 +397,9 @@ class Adapters:
             raise AdapterError(f"`name` may hold letters, digits, - and _. Received: {name!r}")
         if name in self._configs:
             raise AdapterError(f"`name` {name!r} is taken. Delete it first, or choose another.")
+        # Keras runs a quantised layer past its `call`, where adapters stand: they would do nothing.
+        if any(v.dtype in _QUANTISED for v in self.host.trunk_variables):
+            raise AdapterError(
+                "The trunk is quantised, and adapters do not act in it yet. Add them to one of "
+                "float32, bfloat16 or float16."
+            )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import kzoo
 from kzoo.errors import AdapterError
 
 TARGETS = "targets=[query,value,attention_output,ffn_intermediate,ffn_output]"
@@ -220,3 +221,13 @@ def test_an_adapter_knows_what_was_merged_below_it(model, tiny_classifier, tmp_p
     x = model.text.encode(["good film"])
     model.adapters.activate("b")
     np.testing.assert_allclose(outputs(other, x), outputs(model, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_a_quantised_trunk_is_refused(mode):
+    from families import make_tiny_backbone
+
+    for quantised in (make_tiny_backbone("bert"), make_tiny_backbone("llama")):
+        quantised.quantize(mode)
+        with pytest.raises(AdapterError, match="The trunk is quantised"):
+            kzoo.adapt(quantised).add("a", "lora")
