@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 
 class Clock:
@@ -47,3 +49,23 @@ class Clock:
 
 def _now() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
+
+
+def first_prefill_decode(
+    call: Callable[[int], tuple[float, float, list[str]]], new_tokens: int
+) -> dict[str, Any]:
+    """Seconds of a generator: its first call, then warm ones.
+
+    Args:
+        call: So many new tokens -> wall and CPU seconds, and the texts.
+        new_tokens: Of the long call; one new token is the prefill, the rest is decoding.
+    """
+    first, one, many = call(1), call(1), call(new_tokens)
+    return {
+        "first": first[0],
+        "prefill": one[0],
+        "prefill_cpu": one[1],
+        "decode": many[0] - one[0],
+        "decode_cpu": many[1] - one[1],
+        "text": many[2][0],
+    }

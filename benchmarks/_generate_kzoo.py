@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from _clock import first_prefill_decode
 from _compare import Result, serve
 
 
@@ -29,18 +30,8 @@ def work(request: dict[str, Any]) -> Result:
         found = model.generate(prompts, max_new_tokens=count, batch_size=len(prompts))
         return time.perf_counter() - began[0], time.process_time() - began[1], found
 
-    first = call(1)
-    again = call(1), call(request["new_tokens"])
-    return {
-        "load": loaded - start,
-        "first": first[0],
-        "prefill": again[0][0],
-        "prefill_cpu": again[0][1],
-        "decode": again[1][0] - again[0][0],
-        "decode_cpu": again[1][1] - again[0][1],
-        "traces": model.decoding().traces,
-        "text": again[1][2][0],
-    }
+    found = first_prefill_decode(call, request["new_tokens"])
+    return {"load": loaded - start, **found, "traces": model.decoding().traces}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from _clock import first_prefill_decode
 from _compare import Result, serve
 
 
@@ -38,17 +39,7 @@ def work(request: dict[str, Any]) -> Result:
         return time.perf_counter() - began[0], time.process_time() - began[1], texts
 
     model.generation_config.eos_token_id = None
-    first = call(1)
-    again = call(1), call(request["new_tokens"])
-    return {
-        "load": loaded - start,
-        "first": first[0],
-        "prefill": again[0][0],
-        "prefill_cpu": again[0][1],
-        "decode": again[1][0] - again[0][0],
-        "decode_cpu": again[1][1] - again[0][1],
-        "text": again[1][2][0],
-    }
+    return {"load": loaded - start, **first_prefill_decode(call, request["new_tokens"])}
 
 
 if __name__ == "__main__":

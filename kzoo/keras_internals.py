@@ -92,6 +92,11 @@ def autocast(layer: Any) -> AbstractContextManager[Any]:
     return AutocastScope(layer.compute_dtype)  # type: ignore[no-any-return]
 
 
+def is_quantized(layer: Any) -> bool:
+    """Whether a layer's weights are int8 or int4 (`quantize`); Keras calls another method of it."""
+    return getattr(layer, "quantization_mode", None) is not None
+
+
 def windowed_mask(attention: Any, mask: Any, start: Any) -> Any:
     """A mask with the sliding window in it that the layer would apply itself.
 

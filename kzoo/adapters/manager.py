@@ -22,13 +22,11 @@ from kzoo.adapters.files import swap_adapter
 from kzoo.adapters.formats import FORMATS
 from kzoo.adapters.host import Adaptable
 from kzoo.adapters.layers.base import AdapterLayer
-from kzoo.adapters.merging import Folded, check_alone
+from kzoo.adapters.merging import Folded, check_alone, check_floating
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.adapters.tables import adapter_rows, adapters_table, print_table
 from kzoo.backbones.trunk import fingerprint
 from kzoo.errors import AdapterError, did_you_mean
-
-_QUANTISED = ("int8", "uint8", "int4", "float8_e4m3fn", "float8_e5m2")
 
 
 class Adapters:
@@ -101,6 +99,7 @@ class Adapters:
             model.sites.add(name, parsed, model.seed)
         self._configs[name] = parsed
         try:
+            check_floating(self._layers(name))
             self._set_active(name if activate else self._active)
         except BaseException:
             self.delete(name)
@@ -214,6 +213,7 @@ class Adapters:
                 output matrix too. Nothing has changed then.
         """
         self.check_known(name)
+        check_floating(self._layers(name))
         check_alone(name, self._active, self._layers)
         output = any(head.reads_table for head in self.host.heads())
         self._folded.put_in(name, self._layers(name), output)
@@ -397,9 +397,3 @@ class Adapters:
             raise AdapterError(f"`name` may hold letters, digits, - and _. Received: {name!r}")
         if name in self._configs:
             raise AdapterError(f"`name` {name!r} is taken. Delete it first, or choose another.")
-        # Keras runs a quantised layer past its `call`, where adapters stand: they would do nothing.
-        if any(v.dtype in _QUANTISED for v in self.host.trunk_variables):
-            raise AdapterError(
-                "The trunk is quantised, and adapters do not act in it yet. Add them to one of "
-                "float32, bfloat16 or float16."
-            )

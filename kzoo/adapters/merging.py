@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.acting.composition import Stack, names_in
+from kzoo.adapters.acting.site import QUANTIZED
 from kzoo.adapters.layers.base import AdapterLayer
 from kzoo.errors import AdapterError
-from kzoo.keras_internals import runs_backwards
+from kzoo.keras_internals import is_quantized, runs_backwards
 
 
 class Folded:
@@ -129,6 +130,16 @@ class Folded:
                 if other is variable and value is not None:
                     return value
         return variable
+
+
+def check_floating(layers: Iterable[AdapterLayer]) -> None:
+    """Refuses an adapter that stands at quantised sublayers, which Keras runs past it.
+
+    Raises:
+        AdapterError: It would do nothing.
+    """
+    if any(is_quantized(o.place.layer) for o in layers if o.place.method == "call"):
+        raise AdapterError(QUANTIZED)
 
 
 def check_alone(name: str, active: Any, layers: Callable[[str], Iterable[AdapterLayer]]) -> None:

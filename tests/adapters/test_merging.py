@@ -1,7 +1,9 @@
 """merge, unmerge, merge_and_unload."""
 
+import keras
 import numpy as np
 import pytest
+from families import make_tiny_backbone, sequence_output, tiny_inputs
 
 import kzoo
 from kzoo.errors import AdapterError
@@ -223,11 +225,59 @@ def test_an_adapter_knows_what_was_merged_below_it(model, tiny_classifier, tmp_p
     np.testing.assert_allclose(outputs(other, x), outputs(model, x), atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["int8", "int4"])
-def test_a_quantised_trunk_is_refused(mode):
-    from families import make_tiny_backbone
+def tiny_bert():
+    keras.utils.set_random_seed(0)
+    return make_tiny_backbone("bert")
 
-    for quantised in (make_tiny_backbone("bert"), make_tiny_backbone("llama")):
-        quantised.quantize(mode)
-        with pytest.raises(AdapterError, match="The trunk is quantised"):
-            kzoo.adapt(quantised).add("a", "lora")
+
+def out(backbone):
+    return np.asarray(sequence_output(backbone(tiny_inputs("bert"))))
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_at_quantised_layers_an_adapter_is_refused(mode, family):
+    quantised = make_tiny_backbone(family)
+    quantised.quantize(mode)
+    adapters = kzoo.adapt(quantised)
+    with pytest.raises(AdapterError, match="The trunk is quantised"):
+        adapters.add("a", "lora")
+    assert not list(adapters)
+
+
+def test_a_trunk_that_is_quantised_later_is_refused():
+    """It would run past its adapters; without any that act it runs as Keras' own."""
+    bare, backbone = tiny_bert(), tiny_bert()
+    bare.quantize("int8")
+    adapters = kzoo.adapt(backbone)
+    adapters.add("a", "lora")
+    backbone.quantize("int8")
+    with pytest.raises(AdapterError, match="The trunk is quantised"):
+        out(backbone)
+    with pytest.raises(AdapterError, match="The trunk is quantised"):
+        adapters.merge("a")
+    adapters.deactivate()
+    np.testing.assert_allclose(out(backbone), out(bare), atol=2e-6)
+    adapters.delete("a")
+    np.testing.assert_allclose(out(backbone), out(bare), atol=2e-6)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_bottleneck_acts_between_quantised_layers(later):
+    plain, quantised = tiny_bert(), tiny_bert()
+    if not later:
+        quantised.quantize("int8")
+    changed = []
+    for backbone in (plain, quantised):
+        adapters = kzoo.adapt(backbone)
+        adapters.add("a", "pfeiffer")
+        rng = np.random.default_rng(0)
+        for variable in adapters.variables("a").values():
+            variable.assign(rng.normal(0, 0.3, variable.shape))
+        if backbone is quantised and later:
+            backbone.quantize("int8")
+        with_adapter = out(backbone)
+        adapters.deactivate()
+        changed.append(with_adapter - out(backbone))
+    effect, error = np.abs(changed[0]).max(), np.abs(changed[1] - changed[0]).max()
+    assert effect > 0.5 and error < 0.15 * effect

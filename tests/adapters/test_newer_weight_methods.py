@@ -8,7 +8,6 @@ import pytest
 from test_weight_methods import SITES, add, hidden, sites, trunk, weights  # noqa: F401 (fixtures)
 
 from kzoo.adapters import parse_adapter
-from kzoo.adapters.acting.composition import PerRow
 from kzoo.adapters.layers.structured import torch_permutation
 from kzoo.adapters.methods.low_rank import LilyConfig
 from kzoo.backbones.places import Place
@@ -72,24 +71,6 @@ def test_identity_then_merged_equals_unmerged(spec, trunk, sites):  # noqa: F811
     finally:
         for variable, value in reversed(kept):
             variable.assign(value)
-
-
-@pytest.mark.parametrize(
-    "spec", ["hira[r=2]", "boft", "road", "beft", "pvera[r=3]", "waveft[n_frequency=9]"]
-)
-def test_rows_with_adapters_of_their_own(spec, trunk, sites):  # noqa: F811
-    plain, alone = hidden(trunk, rows=3), {}
-    for name in "ab":
-        add(sites, spec, name)
-        alone[name] = hidden(trunk, rows=3)
-    sites.activate(PerRow("a", "b"))
-    sites.ids.value = np.array([1, -1, 0], "int32")
-    try:
-        found = hidden(trunk, rows=3)
-    finally:
-        sites.ids.value = None
-    for row, expected in enumerate((alone["b"], plain, alone["a"])):
-        np.testing.assert_allclose(found[row], expected[row], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +175,7 @@ def test_what_lily_shares():
         ("c3a[block_size=3]", "`block_size` of `c3a` must divide 16 and 16. Received: 3"),
         ("c3a[block_size=4,block_size_pattern={pooler: 2}]", "`block_size_pattern` names 'pooler'"),
         ("shira", "`r` 32 of `shira` makes 1024 numbers"),
-        ("fourierft", "`n_frequency` of `fourierft` must be at most 16 \\* 16"),
+        ("fourierft", "`n_frequency` 1000 of `fourierft` makes 1000 numbers"),
         ("waveft[wavelet=db3]", "`wavelet`"),
         ("vblora[topk=9,num_vectors=8]", "`topk` must be at most `num_vectors`"),
         ("vblora", "`vector_length` of `vblora` must divide 16 and 16. Received: 256"),

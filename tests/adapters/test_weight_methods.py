@@ -257,6 +257,7 @@ def test_virtual_tokens_have_no_row_in_an_embedding(trunk, sites):
 
 ROWS = ("lora[train_bias=lora_only,targets=[query,ffn_output]]", "dora", "pissa[r=2]", "ia3", "ln")
 ROWS += ("bitfit", "adalora[init_r=3,target_r=2]", "vera[r=3]", "oft[block_size=4]", "loha", "lokr")
+ROWS += ("hira[r=2]", "boft", "road", "beft", "pvera[r=3]", "waveft[n_frequency=9]")
 
 
 @pytest.mark.parametrize("spec", ROWS)

@@ -32,7 +32,7 @@ def out(backbone, inputs):
 def test_every_method_in_bfloat16(family):
     made, inputs, wrong = pair(family, "bfloat16"), tiny_inputs(family), []
     plain = out(made[0][0], inputs)
-    noise = np.abs(out(made[1][0], inputs) - plain).mean()
+    noise = np.abs(out(made[1][0], inputs) - plain).max()
     for name, spec in methods().items():
         if name in PROMPTS:
             continue
@@ -46,13 +46,14 @@ def test_every_method_in_bfloat16(family):
                 variables = adapters.variables("a")
                 kinds = {v.dtype for v in variables.values()}  # int32: places, never trained
                 assert kinds <= {"float32", "int32"} and "float32" in kinds, "variables"
-                disturb(v for _, v in sorted(variables.items()))
+                # RandLoRA's bases are large; more would turn the attention of a token round.
+                size = 0.1 if name == "randlora" else 0.3
+                disturb((v for _, v in sorted(variables.items())), size=size)
                 found.append(out(backbone, inputs))
                 adapters.delete("a")
             if len(found) == 2:
-                # Means: a large change may turn the attention of one token round.
-                effect = np.abs(found[0] - plain).mean()
-                error = np.abs(found[1] - found[0]).mean()
+                effect = np.abs(found[0] - plain).max()
+                error = np.abs(found[1] - found[0]).max()
                 assert error < max(0.15 * effect, 6 * noise), f"{error} of {effect}, noise {noise}"
         except Exception:
             wrong.append(f"{name}: {traceback.format_exc()[-600:]}")

@@ -61,11 +61,11 @@ def methods():
     return kept
 
 
-def disturb(variables, seed=0):
+def disturb(variables, seed=0, size=0.3):
     rng = np.random.default_rng(seed)
     for variable in variables:
         if variable.trainable:
-            variable.assign(np.asarray(variable) + rng.normal(0, 0.3, variable.shape))
+            variable.assign(np.asarray(variable) + rng.normal(0, size, variable.shape))
 
 
 class Bench:

@@ -105,7 +105,7 @@ def test_it_answers_and_writes_what_the_equations_would(model, equations):
     ids = model.processor.token_ids(prompt + written)
     begin = len(model.processor.token_ids(prompt))
     best = equations.logits(np.asarray(ids)).argmax(-1)
-    assert len(ids) - begin > 32
+    assert len(ids) - begin == 64
     np.testing.assert_array_equal(best[begin - 1 : -1], ids[begin:])
 
 

@@ -85,7 +85,7 @@ def test_the_report_is_what_the_saved_model_does(run, toys):
     assert matrix.sum() == 30
     assert np.trace(matrix) == sum(right)
     assert report["confusion"]["labels"] == model.labels
-    assert report["scores"]["test"]["accuracy"] > 0.5  # of three classes: it has learnt something
+    assert report["scores"]["test"]["accuracy"] >= 0.6  # it has learnt something
 
 
 def test_the_model_is_that_of_the_best_epoch(run):

@@ -16,6 +16,10 @@ from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
 from kzoo.keras_internals import autocast
 
+QUANTIZED = (
+    "The trunk is quantised, and adapters at quantised layers do not act yet. Use a trunk of "
+    "float32, bfloat16 or float16, or a bottleneck adapter; with none active the trunk runs."
+)
 _NO_VIRTUAL_TOKENS = (
     "A prompt is active, and the token ids have none of its virtual tokens. kzoo.TextInput writes "
     "them; for kzoo.adapt write them yourself (kzoo.backbones.virtual_tokens), or use a method "
@@ -56,6 +60,14 @@ class AdapterSite:
         self.layers: dict[str, tuple[AdapterLayer, ...]] = {}
         self.active: str | Block | None = None
         setattr(place.layer, place.method, self.run)
+        if place.method == "call":  # a layer that is quantised later runs past it
+            self._quantized = place.layer.quantized_call
+            place.layer.quantized_call = self._run_quantized
+
+    def _run_quantized(self, *args: Any, **kwargs: Any) -> Any:
+        if self.active is not None or self.prompts:
+            raise AdapterError(QUANTIZED)
+        return self._quantized(*args, **kwargs)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the sublayer inside its active adapters, the first one innermost.
@@ -155,6 +167,8 @@ class AdapterSite:
     def detach(self) -> None:
         """Gives the sublayer its method back."""
         delattr(self.place.layer, self.place.method)
+        if self.place.method == "call":
+            del self.place.layer.quantized_call
 
 
 class _Backwards:

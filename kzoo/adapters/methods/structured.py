@@ -137,14 +137,7 @@ class ShiraConfig(TargetedConfig):
         Raises:
             AdapterError: Also where there are not.
         """
-        chosen = super().choose(places)
-        for place in chosen:
-            if self.count_at(place) > place.size_in * place.size_out:
-                raise AdapterError(
-                    f"`r` {self.r} of `shira` makes {self.count_at(place)} numbers at {place.key}, "
-                    f"whose matrix has {place.size_in * place.size_out}."
-                )
-        return chosen
+        return _with_room(self, super().choose(places), "r")
 
     def count_at(self, place: Place) -> int:
         """R (in + out)."""
@@ -174,14 +167,7 @@ class FrequencyConfig(TargetedConfig):
         Raises:
             AdapterError: Also where there are not.
         """
-        chosen = super().choose(places)
-        for place in chosen:
-            if self.count_at(place) > place.size_in * place.size_out:
-                raise AdapterError(
-                    f"`n_frequency` of `{self.method}` must be at most {place.size_in} * "
-                    f"{place.size_out} at {place.key}. Received: {self.count_at(place)}"
-                )
-        return chosen
+        return _with_room(self, super().choose(places), "n_frequency")
 
     def count_at(self, place: Place) -> int:
         """N."""
@@ -236,3 +222,15 @@ class WaveftConfig(FrequencyConfig):
     scaling: PositiveFloat = 25.0
     wavelet: Literal["db1", "db2", "sym2"] = "db1"
     transform: bool = True
+
+
+def _with_room(config: TargetedConfig, chosen: list[Place], option: str) -> list[Place]:
+    """The places, whose matrices must have as many numbers as are trained there."""
+    for place in chosen:
+        if config.count_at(place) > place.size_in * place.size_out:
+            raise AdapterError(
+                f"`{option}` {getattr(config, option)} of `{config.method}` makes "
+                f"{config.count_at(place)} numbers at "
+                f"{place.key}, whose matrix has {place.size_in} * {place.size_out}."
+            )
+    return chosen
