@@ -5,12 +5,14 @@ Each function says why it is needed; whoever moves to a new Keras looks here fir
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 
 FUNCTIONS = ("train", "test", "predict")
 
@@ -95,6 +97,71 @@ def autocast(layer: Any) -> AbstractContextManager[Any]:
 def is_quantized(layer: Any) -> bool:
     """Whether a layer's weights are int8 or int4 (`quantize`); Keras calls another method of it."""
     return getattr(layer, "quantization_mode", None) is not None
+
+
+def floating_matrix(layer: Any, in_shape: tuple[int, ...] = (), **kwargs: Any) -> Any:
+    """What the integers of a quantised layer stand for: its own answers to rows of ones and zeros.
+
+    That is exact in any mode (a 1 is a whole number of steps), and the float copy lives no longer
+    than it is used. QLoRA (Dettmers et al. 2023) and PEFT's DoRA read weights in this way too.
+
+    Args:
+        layer: A Dense or EinsumDense, or an Embedding.
+        in_shape: The contracted axes; an embedding has none.
+        **kwargs: Of the layer's call, such as `reverse`.
+
+    Returns:
+        A tensor (in, *out).
+    """
+    if not in_shape:
+        return type(layer).quantized_call(layer, np.arange(layer.input_dim, dtype="int32"))
+    # A layer of the same variables without what comes after them; other threads may run this one.
+    bare = object.__new__(type(layer))
+    vars(bare).update(vars(layer), bias=None, activation=None, logit_soft_cap=None)
+    size = math.prod(in_shape)
+    rank = len(getattr(layer, "equation", "ab").split(",")[0])
+    lead = (1,) * (rank - len(in_shape) - 1)  # an EinsumDense wants all of its axes
+    ones = keras.ops.eye(size, dtype=layer.compute_dtype)
+    rows = keras.ops.reshape(ones, (*lead, size, *in_shape))
+    answers = type(layer).quantized_call(bare, rows, **kwargs)
+    return keras.ops.stop_gradient(keras.ops.reshape(answers, answers.shape[len(lead) :]))
+
+
+def give_gradient_when_quantized(embedding: Any) -> None:
+    """Lets a tied embedding that runs backwards pass gradients on when it is quantised.
+
+    Keras has a gradient for its quantised dense layers, and none for this product, whose inputs
+    are rounded: below it a language model would learn nothing. Rounding passes gradients on as it
+    does in Keras' dense layers (the straight-through estimator, Bengio et al. 2013).
+
+    Args:
+        embedding: A ReversibleEmbedding. What it computes stays as it is.
+    """
+    run = embedding.quantized_call
+    if "quantized_call" in vars(embedding):  # done before
+        return
+
+    def quantized_call(inputs: Any, reverse: bool = False) -> Any:
+        if not reverse:
+            return run(inputs)
+        cap = embedding.logit_soft_cap
+
+        @keras.ops.custom_gradient
+        def backwards(x: Any) -> tuple[Any, Any]:
+            logits = run(x, reverse=True)
+
+            def gradient(*ups: Any, upstream: Any = None) -> Any:
+                up = ups[0] if upstream is None else upstream
+                if cap is not None:
+                    up = up * (1 - keras.ops.square(logits / cap))
+                matrix = floating_matrix(embedding, (embedding.output_dim,), reverse=True)
+                return keras.ops.matmul(up, keras.ops.transpose(matrix))
+
+            return logits, gradient
+
+        return backwards(inputs)
+
+    embedding.quantized_call = quantized_call
 
 
 def windowed_mask(attention: Any, mask: Any, start: Any) -> Any:

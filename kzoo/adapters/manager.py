@@ -22,7 +22,7 @@ from kzoo.adapters.files import swap_adapter
 from kzoo.adapters.formats import FORMATS
 from kzoo.adapters.host import Adaptable
 from kzoo.adapters.layers.base import AdapterLayer
-from kzoo.adapters.merging import Folded, check_alone, check_floating
+from kzoo.adapters.merging import Folded, check_alone
 from kzoo.adapters.methods.fusion import FusionConfig
 from kzoo.adapters.tables import adapter_rows, adapters_table, print_table
 from kzoo.backbones.trunk import fingerprint
@@ -99,7 +99,6 @@ class Adapters:
             model.sites.add(name, parsed, model.seed)
         self._configs[name] = parsed
         try:
-            check_floating(self._layers(name))
             self._set_active(name if activate else self._active)
         except BaseException:
             self.delete(name)
@@ -213,7 +212,6 @@ class Adapters:
                 output matrix too. Nothing has changed then.
         """
         self.check_known(name)
-        check_floating(self._layers(name))
         check_alone(name, self._active, self._layers)
         output = any(head.reads_table for head in self.host.heads())
         self._folded.put_in(name, self._layers(name), output)

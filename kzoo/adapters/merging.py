@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.adapters.acting.composition import Stack, names_in
-from kzoo.adapters.acting.site import QUANTIZED
 from kzoo.adapters.layers.base import AdapterLayer
 from kzoo.errors import AdapterError
 from kzoo.keras_internals import is_quantized, runs_backwards
@@ -66,6 +65,12 @@ class Folded:
             if not layer.mergeable:
                 layer.merged()  # says why
             at = layer.place.layer
+            if is_quantized(at):
+                raise AdapterError(
+                    f"`{name}` at {layer.place.key} cannot be merged: the layer is quantised to "
+                    f"{at.quantization_mode}, whose steps are coarser than what an adapter adds. "
+                    "Merge before quantising, or leave the adapter beside the layer."
+                )
             tied = getattr(at, "tie_weights", False) and not hasattr(layer, "apply_reverse")
             if tied and (table_is_output or runs_backwards(at)):
                 raise AdapterError(
@@ -130,16 +135,6 @@ class Folded:
                 if other is variable and value is not None:
                     return value
         return variable
-
-
-def check_floating(layers: Iterable[AdapterLayer]) -> None:
-    """Refuses an adapter that stands at quantised sublayers, which Keras runs past it.
-
-    Raises:
-        AdapterError: It would do nothing.
-    """
-    if any(is_quantized(o.place.layer) for o in layers if o.place.method == "call"):
-        raise AdapterError(QUANTIZED)
 
 
 def check_alone(name: str, active: Any, layers: Callable[[str], Iterable[AdapterLayer]]) -> None:

@@ -23,6 +23,7 @@ from kzoo.backbones.loading import Pretrained
 from kzoo.backbones.text import TextProcessor
 from kzoo.backbones.trunk import build, config_of, cut, seed_dropout, set_trainable
 from kzoo.errors import InputError
+from kzoo.keras_internals import every_layer, is_quantized
 from kzoo.strategy import current_strategy, strategy_scope
 from kzoo.trunk.capture import Observed
 from kzoo.trunk.followed import FollowedByHeads
@@ -156,7 +157,18 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
     @property
     def trunk_variables(self) -> list[Any]:
         """The backbone's own variables, in the order in which they were built."""
+        if self.quantization():  # other variables in the place of the old ones
+            return list(self.backbone.weights)
         return list(self._own.value)
+
+    # A method: Keras writes what a layer's properties hold into files.
+    def quantization(self) -> dict[str, list[int]]:
+        """What `model.quantize` did to the backbone: `int8` or `int4` -> numbers of its layers."""
+        found: dict[str, list[int]] = {}
+        for number, layer in enumerate(every_layer(self.backbone)):
+            if is_quantized(layer):
+                found.setdefault(str(layer.quantization_mode), []).append(number)
+        return found
 
     def processor(self, max_tokens: int | None = None) -> TextProcessor:
         """The text processor for one length; it follows the prompts that act.
@@ -374,6 +386,7 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
             "hidden_states": self.observed.hidden_states,
             "attention_scores": self.observed.attention_scores,
             "seed": self.seed,
+            "quantization": self.quantization(),
             "reads": dict(self.reads.value),
             "adapters": self.adapters.state(),
         }
@@ -384,6 +397,7 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
         config = dict(config)
         facts, adapters = dict(config.pop("source")), config.pop("adapters")
         reads, used = config.pop("reads"), config.pop("pooler_used")
+        quantization = config.pop("quantization", {})
         config["dtype"] = keras.dtype_policies.get(config["dtype"])
         architecture = Architecture(**facts.pop("architecture"))
         family = facts.pop("family")
@@ -396,6 +410,10 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
         if used is not None:
             trunk.use_pooler(used)
         trunk.adapters.restore(adapters)
+        layers = every_layer(backbone)
+        for mode, numbers in quantization.items():
+            chosen = {id(layers[number]) for number in numbers}
+            backbone.quantize(mode, filters=lambda layer, those=chosen: id(layer) in those)
         return trunk
 
 

@@ -17,7 +17,13 @@ from kzoo.adapters.acting.site import AdapterSite
 from kzoo.adapters.config import AdapterConfig, Building
 from kzoo.adapters.layers.base import AdapterLayer
 from kzoo.backbones.places import Place
-from kzoo.keras_internals import every_layer, trained_variables, unlocked, untrack
+from kzoo.keras_internals import (
+    every_layer,
+    give_gradient_when_quantized,
+    trained_variables,
+    unlocked,
+    untrack,
+)
 from kzoo.seeds import derive_seed
 
 
@@ -72,6 +78,9 @@ class Sites:
         running: Callable[[], None] | None = None,
     ) -> None:
         self.places = list(places)
+        for place in self.places:
+            if isinstance(place.layer, keras.layers.ReversibleEmbedding):
+                give_gradient_when_quantized(place.layer)
         self.tokenize = tokenize
         self.idle = self.keys_of(*idle)
         self.store = AdapterStore()

@@ -14,12 +14,8 @@ from kzoo.adapters.acting.running import around
 from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.backbones.places import Place
 from kzoo.errors import AdapterError
-from kzoo.keras_internals import autocast
+from kzoo.keras_internals import autocast, is_quantized
 
-QUANTIZED = (
-    "The trunk is quantised, and adapters at quantised layers do not act yet. Use a trunk of "
-    "float32, bfloat16 or float16, or a bottleneck adapter; with none active the trunk runs."
-)
 _NO_VIRTUAL_TOKENS = (
     "A prompt is active, and the token ids have none of its virtual tokens. kzoo.TextInput writes "
     "them; for kzoo.adapt write them yourself (kzoo.backbones.virtual_tokens), or use a method "
@@ -55,19 +51,18 @@ class AdapterSite:
         self.ids = ids
         self.running = running
         self.shared = shared
-        self._base: Callable[..., Any] = getattr(place.layer, place.method)
         self._linear = threading.RLock()
         self.layers: dict[str, tuple[AdapterLayer, ...]] = {}
         self.active: str | Block | None = None
-        setattr(place.layer, place.method, self.run)
-        if place.method == "call":  # a layer that is quantised later runs past it
-            self._quantized = place.layer.quantized_call
-            place.layer.quantized_call = self._run_quantized
+        # Keras calls another method of a layer that was quantised, before or after this.
+        names = (place.method, "quantized_call") if place.method == "call" else (place.method,)
+        self._bare: dict[str, Callable[..., Any]] = {n: getattr(place.layer, n) for n in names}
+        for name in names:
+            setattr(place.layer, name, self.run)
 
-    def _run_quantized(self, *args: Any, **kwargs: Any) -> Any:
-        if self.active is not None or self.prompts:
-            raise AdapterError(QUANTIZED)
-        return self._quantized(*args, **kwargs)
+    def _base(self, *args: Any, **kwargs: Any) -> Any:
+        quantized = "quantized_call" in self._bare and is_quantized(self.place.layer)
+        return self._bare["quantized_call" if quantized else self.place.method](*args, **kwargs)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the sublayer inside its active adapters, the first one innermost.
@@ -165,10 +160,9 @@ class AdapterSite:
         return around(self.active, self.layers, function, self.ids)
 
     def detach(self) -> None:
-        """Gives the sublayer its method back."""
-        delattr(self.place.layer, self.place.method)
-        if self.place.method == "call":
-            del self.place.layer.quantized_call
+        """Gives the sublayer its methods back."""
+        for name, bare in self._bare.items():
+            setattr(self.place.layer, name, bare)
 
 
 class _Backwards:

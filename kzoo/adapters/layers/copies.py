@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.base import AdapterLayer, Function, like
-from kzoo.adapters.layers.delta import Projection, numbers
+from kzoo.adapters.layers.delta import Projection, numbers, token_table
 from kzoo.adapters.methods.copies import (
     BeftConfig,
     BitfitConfig,
@@ -184,7 +184,7 @@ class TrainableTokensLayer(AdapterLayer):
         super().__init__(config, place, building.name)
         self.indices = np.asarray(config.indices, "int32")
         self.rows = self.add_weight((len(self.indices), place.size_out), "zeros", name="rows")
-        self.rows.assign(np.asarray(place.layer.embeddings)[self.indices])
+        self.rows.assign(token_table(place.layer)[self.indices])
         # Id -> its row, or -1.
         self.row_of = np.full(place.size_in, -1, "int32")
         self.row_of[self.indices] = np.arange(len(self.indices))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.base import AdapterLayer, Function
 from kzoo.backbones.places import Place, einsum_axes
+from kzoo.keras_internals import floating_matrix, is_quantized
 
 
 def uniform(fan_in: int, seed: int) -> Any:
@@ -77,6 +78,11 @@ def rows_of(table: Any, ids: Any) -> Any:
     return rows * keras.ops.cast(known[..., None], rows.dtype)
 
 
+def token_table(layer: Any) -> NDArray[np.float32]:
+    """The rows of an embedding, float32 (vocabulary, width); as a quantised one gives them."""
+    return numbers(floating_matrix(layer) if is_quantized(layer) else layer.embeddings)
+
+
 class KeepMask(keras.layers.Layer):  # type: ignore[misc]
     """Zeros with probability `rate` while training, ones otherwise; nothing is scaled up.
 
@@ -140,7 +146,11 @@ class Projection:
         return keras.ops.reshape(keras.ops.convert_to_tensor(self.bias), (self.size_out,))
 
     def matrix(self) -> Any:
-        """W as a tensor (in, out)."""
+        """W as a tensor (in, out); of a quantised layer what its integers stand for."""
+        if is_quantized(self.layer):
+            if self.is_embedding:
+                return floating_matrix(self.layer)
+            return self.flatten_output(floating_matrix(self.layer, self.in_shape))
         kernel = keras.ops.convert_to_tensor(self.kernel)
         if self._order != tuple(range(len(self._order))):
             kernel = keras.ops.transpose(kernel, self._order)

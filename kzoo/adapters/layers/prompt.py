@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.config import Building
 from kzoo.adapters.layers.base import AdapterLayer, Function
+from kzoo.adapters.layers.delta import token_table
 from kzoo.adapters.methods.prompt import (
     MultitaskPromptConfig,
     PromptConfig,
@@ -136,7 +137,7 @@ def initial_rows(config: PromptConfig, place: Place, building: Building) -> NDAr
     count = config.num_virtual_tokens
     if config.init == "random":
         return rng.normal(0, 0.02, (count, place.size_out)).astype("float32")
-    table: NDArray[np.float32] = np.asarray(place.layer.embeddings, "float32")
+    table = token_table(place.layer)
     sampled: NDArray[np.float32] = table[rng.integers(0, len(table), count)]
     if config.init == "vocabulary":
         return sampled
@@ -248,10 +249,10 @@ class MultitaskPromptLayer(VirtualTokenLayer):
         tokens, width = config.num_virtual_tokens, place.size_out
         tasks, ranks = config.num_tasks, config.num_ranks
         rng = np.random.default_rng(building.seed_at(place))
-        table = np.asarray(place.layer.embeddings)
+        table = token_table(place.layer)
         # Rows and columns whose product is near 1, with noise that keeps ranks from being equal.
         near = 1 / math.sqrt(ranks)
-        starts = {
+        starts: dict[str, NDArray[Any]] = {
             "prompt": table[rng.integers(0, len(table), tokens)],
             "task_cols": rng.normal(near, 0.02, (tasks, tokens, ranks)),
             "task_rows": rng.normal(near, 0.02, (tasks, ranks, width)),
