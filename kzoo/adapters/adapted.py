@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
@@ -18,7 +19,7 @@ from kzoo.backbones.families import family_of, family_of_class
 from kzoo.backbones.places import Place, layer_sizes
 from kzoo.backbones.trunk import set_trainable
 from kzoo.errors import AdapterError
-from kzoo.keras_internals import every_layer, parts, unlocked
+from kzoo.keras_internals import every_layer, is_quantized, parts, unlocked
 from kzoo.strategy import strategy_scope
 
 
@@ -183,14 +184,22 @@ class _Host:
         self.model = model
         self.seed = seed
         self.backbone = backbone
-        trunk = model if backbone is None else backbone
-        self.origin = str(trunk.name)
-        self.trunk_variables = list(trunk.weights)
+        self._trunk = model if backbone is None else backbone
+        self.origin = str(self._trunk.name)
+        self._own = [weakref.ref(v) for v in self._trunk.weights]
         self.holders = Holders()
         if isinstance(model, keras.Model):
             self.holders.add(model)
         self.holders.find([model, *(place.layer for place in places)])
         self.sites = Sites(places, running=self._note)
+
+    @property
+    def trunk_variables(self) -> list[Any]:
+        """The model's own, without adapters; `quantize` puts others in the place of some."""
+        if not any(is_quantized(layer) for layer in every_layer(self._trunk)):
+            return [own() for own in self._own]
+        adapters = {id(v) for v in self.sites.store.weights}
+        return [v for v in self._trunk.weights if id(v) not in adapters]
 
     def _note(self) -> None:
         """Where `generate` goes around the model's `call`, a trace still comes by a sublayer."""

@@ -224,9 +224,10 @@ class Adapters:
         """Restores the trunk's weights bit for bit and makes the adapter the only active one.
 
         Raises:
-            AdapterError: It is not merged, or others were merged over it.
+            AdapterError: It is not merged, others were merged over it, or the trunk has been
+                quantised since.
         """
-        self._folded.take_out(name)
+        self._folded.take_out(name, self.host.trunk_variables)
         self._set_active(name)
 
     def merge_and_unload(self, name: str) -> None:

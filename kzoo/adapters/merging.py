@@ -95,16 +95,27 @@ class Folded:
             raise
         self._kept[name] = kept
 
-    def take_out(self, name: str) -> None:
+    def take_out(self, name: str, variables: Iterable[Any]) -> None:
         """Restores what an adapter has overwritten.
 
+        Args:
+            name: The adapter.
+            variables: The trunk's, now.
+
         Raises:
-            AdapterError: It is not folded in, or another one was folded in over it.
+            AdapterError: It is not folded in, another one was folded in over it, or the trunk has
+                been quantised since.
         """
         if name not in self._kept:
             raise AdapterError(f"`name` {name!r} is not merged. Merged: {list(self._kept)}")
         later = list(self._kept)[list(self._kept).index(name) + 1 :]
+        current = {id(variable) for variable in variables}
         mine = {id(variable) for variable, _ in self._kept[name]}
+        if any(v is not None and id(v) not in current for v, _ in self._kept[name]):
+            raise AdapterError(
+                f"`name` {name!r} was merged before the trunk was quantised; what it was merged into "
+                "is gone. Load the trunk anew and the adapter from its folder."
+            )
         over = [o for o in later if mine & {id(variable) for variable, _ in self._kept[o]}]
         if over:
             raise AdapterError(

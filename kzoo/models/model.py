@@ -331,6 +331,23 @@ class Model(RawFit, keras.Model):  # type: ignore[misc]
         """Makes the one trunk trainable, with its dropout."""
         self.trunk.unfreeze()
 
+    def quantize(self, mode: Any = None, config: Any = None, filters: Any = None, **kw: Any) -> Any:
+        """As `keras.Model.quantize`; unless `filters` say otherwise, of the trunks only.
+
+        Adapters, heads and fusion layers keep their float32 and go on learning: QLoRA (Dettmers et
+        al. 2023, arXiv:2305.14314).
+        """
+        if filters is None:
+            trunks = self.trunks.values()
+            inside = {id(layer) for trunk in trunks for layer in every_layer(trunk.backbone)}
+
+            def filters(layer: Any) -> bool:
+                return id(layer) in inside
+
+        super().quantize(mode, config, filters, **kw)
+        for trunk in self.trunks.values():
+            trunk.adapters_changed()
+
     @in_strategy_scope
     def _heads_changed(self) -> None:
         for tensor in self.outputs:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Self, TypeVar
-from weakref import WeakSet
+
 
 import keras
 from keras import ops
@@ -106,7 +107,7 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
         super().__init__(autocast=False, **kwargs)
         # Taken before any injection: the config has to rebuild the bare backbone.
         self._facts = _Box(config_of(backbone))
-        self._own = _Box(list(backbone.weights))
+        self._own = _Box([weakref.ref(v) for v in backbone.weights])
         self.backbone = backbone
         self.family = family
         self.architecture = found.architecture
@@ -127,7 +128,7 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
         self.adapter_store = self.sites.store  # tracked here: Keras trains and saves what is in it
         self.observed = Observed(backbone, family, hidden_states, attention_scores)
         self.holders = Holders()
-        self._heads = WeakSet()
+        self._heads = weakref.WeakSet()
         self._manager = Adapters(self)
         self._strategy = _Box(current_strategy())
         seed_dropout(backbone, seed)
@@ -159,7 +160,7 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
         """The backbone's own variables, in the order in which they were built."""
         if self.quantization():  # other variables in the place of the old ones
             return list(self.backbone.weights)
-        return list(self._own.value)
+        return [own() for own in self._own.value]
 
     # A method: Keras writes what a layer's properties hold into files.
     def quantization(self) -> dict[str, list[int]]:

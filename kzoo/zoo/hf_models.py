@@ -245,8 +245,8 @@ def save_hf(model: Any, folder: str | Path) -> None:
         folder: Where to; a folder with a `config.json` is replaced.
 
     Raises:
-        WeightsError: HF has no such head, an adapter acts, HF's class cannot be the trunk, or
-            `folder` holds something else.
+        WeightsError: HF has no such head, an adapter acts, the trunk is quantised, HF's class cannot
+            be the trunk, or `folder` holds something else.
     """
     from safetensors.numpy import save_file
 
@@ -259,6 +259,11 @@ def save_hf(model: Any, folder: str | Path) -> None:
         raise WeightsError(
             f"The adapter {trunk.adapters.active[0]!r} acts, which HF's class does not have. Run: "
             "model.adapters.merge_and_unload(name)."
+        )
+    if modes := list(trunk.quantization()):
+        raise WeightsError(
+            f"The trunk is quantised to {modes[0]}, and a folder for transformers holds floats. "
+            "Save it from a model that is not quantised."
         )
     if head.kind not in _ENDINGS or getattr(head, "crf", False) or family.hub is None:
         raise WeightsError(

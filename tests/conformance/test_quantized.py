@@ -1,7 +1,5 @@
 """Adapters on int8 and int4 trunks: the effect of float32, trained, saved, or refused in words."""
 
-import traceback
-
 import keras
 import keras_hub
 import numpy as np
@@ -14,21 +12,28 @@ from kzoo.errors import AdapterError
 from tests.conformance.test_matrix import disturb, methods
 
 PROMPTS = ("prompt", "ptuning", "mpt")  # need virtual tokens in the inputs
+FACTORS = (
+    "olora",
+)  # begins with factors of the weights, which differ; their product changes nothing
 
 
 def out(backbone, inputs):
     return np.asarray(sequence_output(backbone(inputs)))
 
 
-def acting(adapters, backbone, spec, inputs):
-    """Outputs with an adapter, and without."""
+def acting(adapters, backbone, spec, inputs, name=""):
+    """Outputs with an adapter."""
     adapters.add("a", spec)
-    disturb(v for _, v in sorted(adapters.variables("a").items()))
+    if name not in FACTORS:
+        disturb(v for _, v in sorted(adapters.variables("a").items()))
     return out(backbone, inputs)
 
 
-def compare(single, whole, ours, bare):
+def compare(single, whole, ours, bare, quiet=False):
     """What is wrong with an adapter's effect on an int8 trunk, if anything."""
+    if quiet:
+        change = np.abs(ours - bare).max()
+        return "" if change < 1e-4 else f"changes {change:.5f}"
     noise = np.abs(bare - whole).max()
     effect, error = np.abs(single - whole).max(), np.abs(ours - single).max()
     if error < max(0.3 * effect, 4 * noise) and np.abs(ours - bare).max() > 1e-4:
@@ -49,18 +54,17 @@ def test_every_method_on_int8(family):
     for name, spec in methods().items():
         if name in PROMPTS:
             continue
+        found = []
         try:
-            found = []
             for adapters, backbone, plain in trunks:
-                found += [acting(adapters, backbone, spec, inputs), plain]
+                found += [acting(adapters, backbone, spec, inputs, name), plain]
                 adapters.delete("a")
-            if reason := compare(*found):
-                wrong.append(f"{name}: {reason}")
-        except Exception:
-            wrong.append(f"{name}: {traceback.format_exc()[-700:]}")
-            for adapters, _, _ in trunks:
-                for one in list(adapters):
-                    adapters.delete(one)
+        except AdapterError as error:
+            if found or "needs" not in str(error):  # what float32 has not either
+                wrong.append(f"{name}: {error}")
+            continue
+        if reason := compare(*found, quiet=name in FACTORS):
+            wrong.append(f"{name}: {reason}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -149,7 +153,9 @@ def test_lora_learns_on_a_quantised_trunk(mode, tmp_path):
 def test_a_whole_model_is_saved(mode, tiny_classifier, reviews, tmp_path):
     model = tiny_classifier("lora", training={"learning_rate": 3e-2})
     model.fit(*reviews, epochs=1, verbose=0)
+    trained = [v.path for v in model.trainable_variables]
     model.quantize(mode)
+    assert [v.path for v in model.trainable_variables] == trained
     losses = model.fit(*reviews, epochs=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     outputs = model.predict(reviews[0], verbose=0)
@@ -160,3 +166,43 @@ def test_a_whole_model_is_saved(mode, tiny_classifier, reviews, tmp_path):
     loaded = kzoo.load(tmp_path / "m.keras")
     np.testing.assert_allclose(loaded.predict(reviews[0], verbose=0), outputs, atol=1e-5)
     loaded.fit(*reviews, epochs=1, verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore:Layer")
+def test_a_merged_adapter_stays_in_what_is_quantised(tiny_classifier, reviews, tmp_path):
+    texts = reviews[0][:10]
+    model = tiny_classifier("lora", num_classes=2)
+    disturb(model.adapters.variables("default").values())
+    expected = model.predict(texts, verbose=0)
+    model.adapters.merge("default")
+    model.quantize("int8")
+    found = model.predict(texts, verbose=0)
+    assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    with pytest.raises(AdapterError, match="merged before the trunk was quantised"):
+        model.adapters.unmerge("default")
+    np.testing.assert_array_equal(model.predict(texts, verbose=0), found)
+    with pytest.raises(kzoo.errors.WeightsError, match="quantised to int8"):
+        kzoo.save_hf(model, tmp_path / "hf")
+    assert not (tmp_path / "hf").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Layer")
+def test_generation_follows(tmp_path):
+    """A generator that has written before writes what its integers say."""
+    from tests.models.test_generator import PAIRS, make_generator
+
+    prompts, written, one = [prompt for prompt, _ in PAIRS[:2]], [], make_generator(adapter="lora")
+    for first in (False, True):
+        model = make_generator(adapter="lora")
+        disturb(model.adapters.variables("default").values())
+        if not first:
+            model.generate(prompts, max_new_tokens=6)
+        model.quantize("int8")
+        written.append(
+            (model.generate(prompts, max_new_tokens=6), model.score(prompts, [["a"]] * 2))
+        )
+    (texts, scores), (other_texts, other_scores) = written
+    assert texts == other_texts
+    np.testing.assert_allclose(scores, other_scores, rtol=1e-5)
+    disturb(one.adapters.variables("default").values())
+    assert not np.array_equal(scores, one.score(prompts, [["a"]] * 2))
