@@ -100,7 +100,22 @@ def batches(
     dataset = tf.data.Dataset.from_generator(held.caller(), output_signature=signature)
     dataset.kzoo_held = held
     steps = -(-rows // batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2), order
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    return without_tuner(dataset), order
+
+
+def without_tuner(dataset: Any) -> Any:
+    """The dataset without TensorFlow's tuner, unless somebody wants it.
+
+    There is nothing to tune, and its thread sleeps between looks, each time twice as long as
+    before; whoever deletes an iterator waits until it wakes. A fit or predict of a minute ended up
+    to a minute late.
+    """
+    if dataset.options().autotune.enabled is not None:
+        return dataset
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def padded_parts(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kzoo.errors import InputError
 from kzoo.keras_internals import is_batched
-from kzoo.reads.batches import padded_parts
+from kzoo.reads.batches import padded_parts, without_tuner
 from kzoo.reads.held import Held
 from kzoo.reads.read import Part
 
@@ -128,7 +128,7 @@ def encoded_dataset(dataset: Any, encode: Encode, signature: Any) -> Any:
 
     encoded = dataset.map(prepare)
     encoded.kzoo_held = held
-    return encoded.prefetch(2)
+    return without_tuner(encoded.prefetch(2))
 
 
 def unpacked(element: Any) -> tuple[Any, Any, Any]:

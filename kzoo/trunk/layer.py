@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Self, TypeVar
 
-
 import keras
 from keras import ops
 

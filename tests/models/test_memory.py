@@ -75,3 +75,23 @@ def test_iterators_hold_their_rows():
     found = iter(model.prepare(TEXTS, LABELS, batch_size=2).map(lambda x, y: (x, y)).take(4))
     gc.collect()
     assert sum(1 for _ in found) == 4
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_there_is_no_tuner_to_wait_for(tiny_classifier, reviews, monkeypatch, stream):
+    """TensorFlow's sleeps for as long as it has lived, and whoever ends a pass waits for it."""
+    seen = []
+    for name in ("fit", "predict"):
+        monkeypatch.setattr(keras.Model, name, lambda self, x, *args, **kwargs: seen.append(x))
+    model = tiny_classifier(labels=["neg", "pos"])
+    texts, labels = reviews
+    if stream:
+        model.fit(tf.data.Dataset.from_tensor_slices((texts, labels)).batch(4))
+        wanted = tf.data.Options()
+        wanted.autotune.enabled = True
+        slices = tf.data.Dataset.from_tensor_slices((texts, labels)).with_options(wanted)
+        model.fit(slices.batch(4))
+        assert seen.pop().options().autotune.enabled is True  # theirs
+    else:
+        model.fit(texts, labels)
+    assert [x.options().autotune.enabled for x in seen] == [False]
