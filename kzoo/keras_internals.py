@@ -146,7 +146,7 @@ def give_gradient_when_quantized(embedding: Any) -> None:
             return run(inputs)
         cap = embedding.logit_soft_cap
 
-        @keras.ops.custom_gradient
+        @keras.ops.custom_gradient  # type: ignore[untyped-decorator]
         def backwards(x: Any) -> tuple[Any, Any]:
             logits = run(x, reverse=True)
 

@@ -113,7 +113,7 @@ class Folded:
         mine = {id(variable) for variable, _ in self._kept[name]}
         if any(v is not None and id(v) not in current for v, _ in self._kept[name]):
             raise AdapterError(
-                f"`name` {name!r} was merged before the trunk was quantised; the weights that it was "
+                f"`name` {name!r} was merged before the trunk was quantised; the weights it was "
                 "merged into are gone. Load the trunk anew and the adapter from its folder."
             )
         over = [o for o in later if mine & {id(variable) for variable, _ in self._kept[o]}]

@@ -34,7 +34,7 @@ def tokenizer_from_folder(folder: Path) -> str:
             return str(tokenizers.Tokenizer.from_file(str(ready)).to_str())
         if (folder / "vocab.txt").is_file():
             settings = _settings(folder)
-            vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+            vocabulary = _lines(folder / "vocab.txt")
             return _wordpiece(
                 {token: i for i, token in enumerate(vocabulary)},
                 lowercase=settings.get("do_lower_case", True),
@@ -43,7 +43,7 @@ def tokenizer_from_folder(folder: Path) -> str:
             )
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-            lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
+            lines = _lines(folder / "merges.txt")
             merges = [line for line in lines if line and not line.startswith("#version")]
             return _byte_level_bpe(vocab, merges)
     except WeightsError:
@@ -54,6 +54,11 @@ def tokenizer_from_folder(folder: Path) -> str:
         f"{folder} has no tokenizer: tokenizer.json, vocab.txt, or vocab.json with merges.txt "
         "is needed."
     )
+
+
+def _lines(path: Path) -> list[str]:
+    """A file's lines. Not `splitlines`, which cuts at U+2028 too: that is a token of BERT's."""
+    return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
 
 
 def tokenizer_json_of(tokenizer: Any, family: Family) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from kzoo.datasets.split import Labels
 from kzoo.errors import DatasetError
 
 _SHOWN = 5
+_INTEGER = re.compile("-?(0|[1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ def encode(
     fractional = numbers is not None and any(not number.is_integer() for number in numbers)
     if task == "regression" or (task is None and (score_column or fractional)):
         return Encoded({name: _scores(split, name) for name, split in values.items()}, None)
-    # "07" and "7" are different strings, but the same class once a whole column is integers.
-    integers = numbers is not None and not fractional
+    # "07" and "1_1" are names: only what is written as an integer is written is one.
+    written = all(_INTEGER.fullmatch(value) for value in flat if isinstance(value, str))
+    integers = numbers is not None and not fractional and written
     keyed: dict[str, list[Any] | None] = {
         name: None if split is None else [_key(value, integers) for value in split]
         for name, split in values.items()
@@ -153,9 +156,7 @@ def _numbers(values: Sequence[Any]) -> list[float] | None:
 
 
 def _key(value: Any, integers: bool) -> int | str:
-    if integers:
-        return int(float(value)) if isinstance(value, (str, float)) else int(value)
-    return int(value) if isinstance(value, int) else str(value)
+    return int(value) if integers or isinstance(value, int) else str(value)
 
 
 def _scores(values: Sequence[Any] | None, split: str) -> Labels | None:

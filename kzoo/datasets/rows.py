@@ -128,6 +128,14 @@ def _delimited(
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         strict=True,
     )
+    limit = csv.field_size_limit(2**31 - 1)  # documents are longer than Python's 131,072
+    try:
+        return _fields(reader, path, options, log)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _fields(reader: Any, path: Path, options: Options, log: SkipLog) -> tuple[list[str], list[Row]]:
     columns = list(options.columns) if options.columns is not None else None
     rows: list[Row] = []
     while True:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kzoo.errors import DistillationError
@@ -90,7 +91,7 @@ class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
             )
 
     def validate_model_compatibility(self, teacher: Any, student: Any) -> None:
-        """Refuses models that end in a softmax when the loss takes logits.
+        """Refuses models that give probabilities when the loss takes logits.
 
         Raises:
             DistillationError: naming the model; a softmax of a softmax is silently wrong otherwise.
@@ -98,8 +99,9 @@ class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
         for role, model in (("teacher", teacher), ("student", student)):
             if self.takes_logits and ends_in_softmax(model):
                 raise DistillationError(
-                    f"`{role}`: model {model.name!r} ends in a softmax, but {type(self).__name__} "
-                    "takes logits. Build its last layer with `activation=None`."
+                    f"`{role}`: model {model.name!r} ends in a softmax or sigmoid, but "
+                    f"{type(self).__name__} takes logits. Build its last layer with "
+                    "`activation=None`."
                 )
 
     def make_projection(self, teacher_width: int, student_width: int) -> Any:
@@ -115,16 +117,46 @@ class SampleLoss(keras.distillation.DistillationLoss):  # type: ignore[misc]
 
 
 def ends_in_softmax(model: Any) -> bool:
-    """Whether the operation that makes a functional model's output is a softmax."""
-    outputs = getattr(model, "outputs", None) or []
-    for tensor in outputs:
+    """Whether a functional model gives probabilities: by its last operations, or by trying it.
+
+    A sigmoid of a single output is one too. A softmax that is nested, or a function such as
+    `keras.ops.softmax`, shows only in what comes out: rows that sum to 1, whatever goes in.
+    """
+    for tensor in getattr(model, "outputs", None) or []:
         made = history(tensor)
         operation = None if made is None else made[0]
         if isinstance(operation, keras.layers.Softmax):
             return True
-        if getattr(operation, "activation", None) is keras.activations.softmax:
+        activation = getattr(operation, "activation", None)
+        if activation is keras.activations.softmax:
             return True
-    return False
+        if activation is keras.activations.sigmoid and tensor.shape[-1] == 1:
+            return True
+    # The heads of a kzoo.Model give logits.
+    return not hasattr(model, "heads") and _gives_distributions(model)
+
+
+def _gives_distributions(model: Any) -> bool:
+    if not getattr(model, "inputs", None):
+        return False
+    rng = np.random.default_rng(0)
+
+    def made_up(tensor: Any) -> Any:
+        shape = [2, *(size or 4 for size in tensor.shape[1:])]
+        if keras.backend.is_float_dtype(tensor.dtype):
+            return rng.normal(0, 3, shape).astype("float32")
+        return np.ones(shape, "int32")
+
+    try:
+        wanted = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        answers = model(keras.tree.map_structure(made_up, wanted), training=False)
+        answers = [np.asarray(answer) for answer in keras.tree.flatten(answers)]
+    except Exception:  # it takes something else; then its layers are all there is to see
+        return False
+    return any(
+        a.ndim > 1 and a.shape[-1] > 1 and (a >= 0).all() and np.allclose(a.sum(-1), 1, atol=1e-3)
+        for a in answers
+    )
 
 
 def positive_number(name: str, value: Any) -> float:

@@ -107,6 +107,8 @@ class _SoftTarget(SampleLoss):
                     )
 
     def _log_probabilities(self, logits: Any) -> Any:
+        if logits.shape[-1] == 1:  # of one class against the other, whose logit is 0
+            logits = ops.concatenate([logits, ops.zeros_like(logits)], axis=-1)
         # From log-softmax, not log(softmax): exact for logits of +-1e4, where softmax is 0.
         return ops.log_softmax(logits / self.temperature, axis=-1)
 
@@ -122,7 +124,8 @@ class SoftTargetKL(_SoftTarget):
     Its gradient with respect to the student's logits is `T * (q - p)`; the factor `T^2` keeps the
     gradient's size when `T` changes. Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2.
 
-    Logits are `(B, N)` for N classes or `(B, T, N)` for tokens, any float dtype.
+    Logits are `(B, N)` for N classes or `(B, T, N)` for tokens, any float dtype; with N = 1 they
+    are of a binary model, whose other class has the logit 0.
 
     Args:
         temperature: `T`, above 0, without unit. Higher is softer. Defaults to 2.0.
@@ -147,7 +150,8 @@ class SoftTargetCrossEntropy(_SoftTarget):
     the gradients are the same, the value does not reach 0. TinyBERT (arXiv:1909.10351, eq. 10)
     uses it with `T = 1`; TextBrewer's `kd_ce` leaves `T^2` out.
 
-    Logits are `(B, N)` for N classes or `(B, T, N)` for tokens, any float dtype.
+    Logits are `(B, N)` for N classes or `(B, T, N)` for tokens, any float dtype; with N = 1 they
+    are of a binary model, whose other class has the logit 0.
 
     Args:
         temperature: `T`, above 0, without unit. Defaults to 2.0.

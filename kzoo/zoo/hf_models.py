@@ -245,8 +245,8 @@ def save_hf(model: Any, folder: str | Path) -> None:
         folder: Where to; a folder with a `config.json` is replaced.
 
     Raises:
-        WeightsError: HF has no such head, an adapter acts, the trunk is quantised, HF's class cannot
-            be the trunk, or `folder` holds something else.
+        WeightsError: HF has no such head, an adapter acts, the trunk is quantised, HF's class
+            cannot be the trunk, or `folder` holds something else.
     """
     from safetensors.numpy import save_file
 

@@ -240,7 +240,7 @@ def test_without_adapters_that_act_a_quantised_trunk_runs_as_keras_own():
     adapters = kzoo.adapt(backbone)
     adapters.add("a", "lora")
     backbone.quantize("int8")
-    with pytest.raises(AdapterError, match="`a` at .* cannot be merged: the layer is quantised"):
+    with pytest.raises(AdapterError, match="cannot be merged: the layer is quantised"):
         adapters.merge("a")
     adapters.deactivate()
     np.testing.assert_allclose(out(backbone), out(bare), atol=2e-6)

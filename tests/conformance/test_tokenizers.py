@@ -46,6 +46,17 @@ def test_ids_equal_hf(kind, max_tokens, reference, minilm_folder, vocab_only):
             assert segments[i].tolist() == theirs["token_type_ids"][i], (text, max_tokens)
 
 
+def test_a_vocabulary_may_have_strange_lines(vocab_only, tmp_path):
+    """U+2028 is a token of bert-base-chinese, and a byte-order mark none of anybody's."""
+    tokens = (vocab_only / "vocab.txt").read_text("utf-8").removesuffix("\n").split("\n")
+    tokens[5] = "\u2028"  # an unused one
+    for mark, end in (("", "\n"), ("\ufeff", "\r\n")):
+        text = mark + "".join(f"{token}{end}" for token in tokens)
+        (tmp_path / "vocab.txt").write_bytes(text.encode())
+        ours = TextProcessor(tokenizer_from_folder(tmp_path), FAMILIES.get("bert"), 16)
+        assert ours.tokenize(["hello world"]).ids.tolist() == [101, 7592, 2088, 102]
+
+
 def test_padded_batch_equals_hf(reference, minilm_folder):
     ours = TextProcessor(tokenizer_from_folder(minilm_folder), FAMILIES.get("bert"), 256)
     batch = ours.encode(TEXTS)

@@ -1,6 +1,7 @@
 """Files and folders: columns, labels, and everything that can be wrong with them."""
 
 import gzip
+import csv
 import json
 import warnings
 
@@ -136,6 +137,33 @@ def test_bad_rows_are_counted_with_their_lines(tmp_path):
 def test_strict_refuses_the_first_bad_row(tmp_path):
     with pytest.raises(DatasetError, match=r"x\.jsonl:2: line is not JSON"):
         load(write(tmp_path / "x.jsonl", BAD), strict=True)
+
+
+def test_long_documents_are_read(tmp_path):
+    """Python's csv stops at 131,072 characters, and takes the rest for rows."""
+    document = 'a "quoted" line, and\nmore\n' * 10_000
+    rows = [["text", "label"], [document, "a"], ["short", "b"], [document, "b"]]
+    with open(tmp_path / "x.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    before = csv.field_size_limit()
+    split = load(tmp_path / "x.csv")["train"]
+    assert split.texts == [document, "short", document]
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        (["01", "1", "1_1", "11"], ["01", "1", "11", "1_1"]),
+        (["1.0", "2.0", "1.0", "2.0"], ["1.0", "2.0"]),
+        (["10", "9", "-1", "9"], ["-1", "9", "10"]),
+    ],
+)
+def test_labels_are_read_as_written(tmp_path, written, names):
+    lines = "".join(f"text {n},{label}\n" for n, label in enumerate(written))
+    split = load(write(tmp_path / "x.csv", f"text,label\n{lines}"))["train"]
+    assert split.label_names == names
+    assert [names[label] for label in split.labels] == written
 
 
 def test_wrong_field_counts_are_counted(tmp_path):

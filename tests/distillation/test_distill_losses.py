@@ -31,6 +31,19 @@ def test_kl_equals_the_oracle(temperature, expected):
     assert float(value) == pytest.approx(expected, abs=2e-5 if temperature < 50 else 2e-3)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_single_output_is_a_binary_logit(temperature):
+    """KL of Bernoulli distributions, by its definition."""
+    t, s = np.array([[2.0], [-1.5], [0.3]]), np.array([[-0.5], [1.0], [0.3]])
+    p, q = 1 / (1 + np.exp(-t / temperature)), 1 / (1 + np.exp(-s / temperature))
+    kl = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    for loss, expected in ((SoftTargetKL, kl), (SoftTargetCrossEntropy, kl + entropy)):
+        value = loss(temperature).compute_loss(t, s)
+        assert float(value) == pytest.approx(temperature**2 * expected.mean(), rel=1e-5)
+    assert kl.mean() > 0.1
+
+
 def test_default_temperature_is_two():
     value = SoftTargetKL().compute_loss(T_LOGITS, S_LOGITS)
     assert float(value) == pytest.approx(1.249855, abs=1e-5)

@@ -308,6 +308,17 @@ def test_bad_arguments_are_named():
     soft = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, activation="softmax")])
     with pytest.raises(ValueError, match=r"`teacher`: .* ends in a softmax"):
         Distiller(soft, student)
+    logits = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    inputs = keras.Input((6,))
+    for function in (keras.ops.softmax, lambda z: keras.ops.exp(keras.ops.log_softmax(z))):
+        hidden = keras.Model(inputs, keras.layers.Lambda(function)(logits(inputs)))
+        nested = keras.Sequential([keras.Input((6,)), keras.Sequential([hidden])])
+        for model in (hidden, nested):
+            with pytest.raises(ValueError, match=r"`teacher`: .* ends in a softmax"):
+                Distiller(model, student)
+    sigmoid = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1, activation="sigmoid")])
+    with pytest.raises(ValueError, match=r"`student`: .* ends in a softmax or sigmoid"):
+        Distiller(keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)]), sigmoid)
     teacher = dense(8, "t", 1)
     with pytest.raises(ValueError, match="shares 4 trainable variables with `teacher`"):
         Distiller(teacher, keras.Model(teacher.inputs, teacher.outputs))
