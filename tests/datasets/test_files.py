@@ -1,7 +1,7 @@
 """Files and folders: columns, labels, and everything that can be wrong with them."""
 
-import gzip
 import csv
+import gzip
 import json
 import warnings
 
