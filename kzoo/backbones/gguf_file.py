@@ -128,7 +128,6 @@ class GGUFFile:
 
     Attributes:
         config: As HF's `config.json`, with `model_type`.
-        chat_template: The Jinja template of chat messages, or None.
 
     Raises:
         WeightsError: It cannot be read, or holds what kzoo has no trunk for.
@@ -156,7 +155,6 @@ class GGUFFile:
         self._where = {self._hf_name(tensor.name): tensor for tensor in self._reader.tensors}
         self._unread = set(self._where)
         self.config = self._config(name)
-        self.chat_template: str | None = self._fact("tokenizer.chat_template")
 
     def _fact(self, key: str) -> Any:
         found = self._reader.fields.get(key)
@@ -203,6 +201,16 @@ class GGUFFile:
                     "(rope.dimension_count); kzoo's trunks turn all."
                 )
         return {"model_type": self.form.family, **facts, **self.form.config}
+
+    def chat(self) -> dict[str, str]:
+        """See `kzoo.backbones.chat.rendered`."""
+        tokens, found = self._fact("tokenizer.ggml.tokens"), {}
+        for name in ("bos", "eos"):
+            number = self._fact(f"tokenizer.ggml.{name}_token_id")
+            if number is not None:
+                found[f"{name}_token"] = tokens[number]
+        template = self._fact("tokenizer.chat_template")
+        return found if template is None else {"template": template, **found}
 
     # --- Tensors -----------------------------------------------------------------------------
 

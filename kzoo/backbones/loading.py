@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kzoo.backbones.architecture import Architecture
+from kzoo.backbones.chat import template_of_folder
 from kzoo.backbones.dims import Dims
 from kzoo.backbones.families import FAMILIES, Family, family_named, family_of
 from kzoo.backbones.gguf_file import GGUFFile
@@ -18,7 +20,7 @@ from kzoo.backbones.tokenizer import tokenizer_from_folder, tokenizer_from_hub
 from kzoo.backbones.trunk import build
 from kzoo.errors import WeightsError
 
-_HF_FILES = ["*.json", "*.safetensors", "*.txt", "1_Pooling/*"]
+_HF_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "1_Pooling/*"]
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Pretrained:
         pooling: How the published encoder makes a sentence vector.
         normalize: Whether that vector has length 1.
         max_tokens: Longest published input; None where that is not known.
+        chat: See `kzoo.backbones.chat.rendered`; empty without a template.
     """
 
     backbone: Any
@@ -46,6 +49,7 @@ class Pretrained:
     pooling: str = "mean"
     normalize: bool = True
     max_tokens: int | None = None
+    chat: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_pretrained(spec: BackboneSource | str) -> Pretrained:
@@ -166,12 +170,13 @@ def _from_folder(folder: Path) -> Pretrained:
             f"`model_type` {config['model_type']!r} in {folder / 'config.json'} is not supported. "
             f"Supported: {', '.join(FAMILIES)}."
         )
-    return _built(config, folder, tokenizer_from_folder(folder), folder)
+    built = _built(config, folder, tokenizer_from_folder(folder), folder)
+    return replace(built, chat=template_of_folder(folder))
 
 
 def _from_gguf(path: Path) -> Pretrained:
     file = GGUFFile(path)
-    return _built(file.config, file, file.tokenizer_json(), path)
+    return replace(_built(file.config, file, file.tokenizer_json(), path), chat=file.chat())
 
 
 def _built(

@@ -53,8 +53,8 @@ class TextGenerator(LanguageModel):
         """Completes texts.
 
         Args:
-            prompts: n texts. One that leaves no room for the completion loses its beginning, with
-                a warning.
+            prompts: n texts, or lists of chat messages (see `chat_text`). One that leaves no room
+                for the completion loses its beginning, with a warning.
             max_new_tokens: At most so many tokens each.
             sampler: `"greedy"`, `"top_k"`, `"top_p"`, `"random"`, `"beam"` or a
                 `keras_hub.samplers` object.

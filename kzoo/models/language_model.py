@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kzoo.adapters.acting.composition import Parallel, PerRow
 from kzoo.adapters.acting.rows import ROW_INPUT
+from kzoo.backbones.chat import is_messages, rendered
 from kzoo.backbones.families import FAMILIES
 from kzoo.backbones.text import EncodedTexts, TextProcessor
 from kzoo.errors import InputError, WeightsError
@@ -67,6 +68,26 @@ class LanguageModel(Model):
         """Id of the token that ends a text."""
         return end_token(self.processor.tokenizer)
 
+    def chat_text(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """Chat messages as the prompt that the trunk's own template makes of them.
+
+        `generate`, `stream` and `score` do so with each prompt that is a list of messages; for
+        `fit` write it: `model.fit([(model.chat_text(messages), answer)])`.
+
+        Args:
+            messages: Dicts with `role` (`"system"`, `"user"`, `"assistant"`) and `content`. Behind
+                the last one the assistant's turn is opened.
+
+        Raises:
+            InputError: There is no template, or it refuses the messages.
+        """
+        chat = self.trunk.chat.value
+        text = rendered(chat, messages, answer=True)
+        # The tokenizer writes the opening token itself.
+        opening = chat.get("bos_token", "")
+        written = self.processor.tokenizer.encode("").tokens[:1] == [opening]
+        return text.removeprefix(opening) if written else text
+
     # --- What subclasses say ---------------------------------------------------------------
 
     def begins(self, encoded: EncodedTexts) -> NDArray[np.int64]:
@@ -104,11 +125,11 @@ class LanguageModel(Model):
             return [own[0].text for own in rows]
         return [[row.text for row in own] for own in rows]
 
-    def stream(self, text: str, max_new_tokens: int = 50, **options: Any) -> Iterator[str]:
+    def stream(self, text: Any, max_new_tokens: int = 50, **options: Any) -> Iterator[str]:
         """Writes behind one text, piece by piece.
 
         Args:
-            text: A prompt or a source.
+            text: A prompt (or chat messages) or a source.
             max_new_tokens: At most so many tokens.
             **options: `sampler`, `stop`, `seed` and the rules of `generate`.
 
@@ -209,8 +230,13 @@ class LanguageModel(Model):
             raise InputError("Parallel writes no texts: activate an adapter, a Stack or PerRow.")
         if isinstance(composition, PerRow) and adapter_names is None:
             raise InputError("`adapter_names` must name the adapter of each row: PerRow is active.")
-        if isinstance(texts, str) or len(texts) == 0:
+        if isinstance(texts, (str, Mapping)) or len(texts) == 0:
             raise InputError(f"`{argument}` must be a list of at least one text.")
+        if is_messages(texts):
+            raise InputError(
+                f"`{argument}` is one list of messages; pass a list of such lists: [messages]."
+            )
+        texts = [self.chat_text(one) if is_messages(one) else one for one in texts]
         before = 1 if self.reserves else len(self.processor.decoder_opening)
         if before + room > self.processor.limit:
             raise InputError(

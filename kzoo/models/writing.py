@@ -15,6 +15,7 @@ from kzoo.backbones.virtual_tokens import strip_virtual
 from kzoo.errors import InputError
 from kzoo.models.decoding import rounded
 from kzoo.models.sampling import Beams, Rules, Sampling
+from kzoo.reads.language import END_TOKENS, TURN_ENDS
 from kzoo.seeds import derive_seed
 
 
@@ -122,7 +123,10 @@ class Writer:
         self._tokenizer = tokenizer = model.processor.tokenizer
         special = {t.content: i for i, t in tokenizer.get_added_tokens_decoder().items()}
         # Special tokens are no part of a decoded text.
-        self.ends = [model.end, *(special[stop] for stop in options.stops if stop in special)]
+        stops = (*END_TOKENS, *TURN_ENDS, *options.stops)
+        self.ends = list(
+            dict.fromkeys([model.end, *(special[stop] for stop in stops if stop in special)])
+        )
 
     def cut(self, ids: Sequence[int]) -> tuple[str, bool]:
         """The text of tokens up to the first end or stop, and whether there was a stop."""

@@ -19,6 +19,9 @@ from kzoo.trunk.layer import Trunk
 # What families end a text with, the most special first.
 END_TOKENS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>")
 
+# What models of chats end their turn with. Generation stops at all of these and the above.
+TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>")
+
 
 def LanguageInput(trunk: Trunk, name: str | None = None, max_tokens: int | None = None) -> Any:
     """Symbolic inputs for texts whose own tokens are learned: see `LanguageRead`.

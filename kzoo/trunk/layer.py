@@ -112,6 +112,7 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
         self.architecture = found.architecture
         self.origin = found.origin
         self.tokenizer_json = found.tokenizer_json
+        self.chat = _Box(dict(found.chat))
         self.has_pooler = found.pooler and family.pooler is not None
         self.pooling, self.normalize = found.pooling, found.normalize
         self.seed = seed
@@ -380,6 +381,7 @@ class Trunk(FollowedByHeads, keras.layers.Layer):  # type: ignore[misc]
                 "pooling": self.pooling,
                 "normalize": self.normalize,
                 "max_tokens": self.max_tokens,
+                "chat": self.chat.value,
             },
             "frozen": self.frozen,
             "pooler_used": self._pooler_used,

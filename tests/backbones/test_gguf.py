@@ -233,7 +233,7 @@ def test_byte_pairs(tmp_path):
     ]
     write(tmp_path / "n.gguf", "llama", Type.F32, pre="gpt-2")
     assert tokens(tmp_path / "n.gguf", "12") == ["12"]
-    assert GGUFFile(tmp_path / "n.gguf").chat_template == "{{ messages }}"
+    assert GGUFFile(tmp_path / "n.gguf").chat()["template"] == "{{ messages }}"
 
 
 def best_first(text):

@@ -119,3 +119,13 @@ def test_a_score_is_the_equations_chance(model, equations):
         behind = range(len(opening), len(ids))
         assert value == pytest.approx(sum(chances[i - 1, ids[i]] for i in behind), abs=1e-3)
     assert found[0] > found[1]
+
+
+def test_it_answers_messages(model):
+    """By the file's own template, up to the end of its turn."""
+    text = model.chat_text([{"role": "user", "content": "Say hello."}])
+    assert text.endswith("<|im_start|>user\nSay hello.<|im_end|>\n<|im_start|>assistant\n")
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    (answer,) = model.generate([messages], max_new_tokens=24)
+    assert "Paris" in answer and "<|im" not in answer
+    assert answer == model.generate([messages], max_new_tokens=24, stop="<|im_end|>")[0]
