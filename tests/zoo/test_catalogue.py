@@ -143,6 +143,7 @@ START = "version: 2\ntrunk: minilm-l6\nhead: {kind: classify}\n"
         ("version: 2\ntrunk: minilm-l6\nhead: {kind: classify, poling: cls}\n", "`pooling`?"),
         ("version: 2\ntrunk: minilm-l6\nhead: {kind: classify, dropout: 2}\n", "`dropout`"),
         ("version: [unclosed\n", "is not YAML at line"),
+        ("version: 2\nhead: {kind: a,\n kind: b}\n", "at line 3: the key 'kind' stands"),
         ("just text\n", "must hold a mapping"),
         ("!!python/object/apply:os.system ['true']\n", "is not YAML"),
     ],
