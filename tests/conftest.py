@@ -7,15 +7,16 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Tracing makes millions of objects that stay; looking through the young ones every 700 takes a
-# tenth of the suite's time.
-gc.set_threshold(20_000, 20, 20)
 
 import pytest
 from tiny import NEGATIVE, POSITIVE, make_model, make_tiny_trunk
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+
+# Tracing makes millions of objects that stay; looking through the young ones every 700 takes a
+# tenth of the suite's time.
+gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture
