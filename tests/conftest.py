@@ -16,7 +16,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 # Tracing makes millions of objects that stay; looking through the young ones every 700 takes a
 # tenth of the suite's time.
-gc.set_threshold(20_000, 20, 20)
+gc.set_threshold(10_000, 20, 10)
 
 
 @pytest.fixture
