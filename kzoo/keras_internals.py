@@ -137,9 +137,9 @@ def give_gradient_when_quantized(embedding: Any) -> None:
     Args:
         embedding: A ReversibleEmbedding. What it computes stays as it is.
     """
-    run = embedding.quantized_call
     if "quantized_call" in vars(embedding):  # done before
         return
+    run = embedding.quantized_call
 
     def quantized_call(inputs: Any, reverse: bool = False) -> Any:
         if not reverse:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 # Tracing makes millions of objects that stay; looking through the young ones every 700 takes a
-# tenth of the suite's time.
+# tenth of a tiny fit's CPU seconds.
 gc.set_threshold(10_000, 20, 10)
 
 

@@ -12,9 +12,8 @@ from kzoo.errors import AdapterError
 from tests.conformance.test_matrix import disturb, methods
 
 PROMPTS = ("prompt", "ptuning", "mpt")  # need virtual tokens in the inputs
-FACTORS = (
-    "olora",
-)  # begins with factors of the weights, which differ; their product changes nothing
+# Begins with factors of the weights, which differ; their product changes nothing.
+FACTORS = ("olora",)
 
 
 def out(backbone, inputs):
@@ -187,7 +186,7 @@ def test_a_merged_adapter_stays_in_what_is_quantised(tiny_classifier, reviews, t
 
 
 @pytest.mark.filterwarnings("ignore:Layer")
-def test_generation_follows(tmp_path):
+def test_generation_follows():
     """A generator that has written before writes what its integers say."""
     from tests.models.test_generator import PAIRS, make_generator
 

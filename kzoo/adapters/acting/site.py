@@ -161,8 +161,11 @@ class AdapterSite:
 
     def detach(self) -> None:
         """Gives the sublayer its methods back."""
+        layer = self.place.layer
         for name, bare in self._bare.items():
-            setattr(self.place.layer, name, bare)
+            delattr(layer, name)  # the class's method shows again
+            if getattr(bare, "__self__", None) is not layer:
+                setattr(layer, name, bare)
 
 
 class _Backwards:
